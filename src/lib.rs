@@ -1,0 +1,1 @@
+//! magnes: a trackerless BitTorrent client as a library.

@@ -1,0 +1,3 @@
+//! The `magnes` program.
+
+fn main() {}
