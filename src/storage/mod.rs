@@ -1,0 +1,1 @@
+//! Files, positions and hashes: blocking I/O on the disk workers.
