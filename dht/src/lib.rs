@@ -1,5 +1,8 @@
 //! The Mainline DHT (BEP 5 and its extensions): a sans-IO Kademlia node and, with feature `tokio`, its driver.
 
+pub mod compact;
 mod id;
+pub mod krpc;
 
-pub use id::{InfoHash, NodeId, ParseIdError};
+pub use compact::{Contact, Family};
+pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
