@@ -1,8 +1,18 @@
 //! The Mainline DHT (BEP 5 and its extensions): a sans-IO Kademlia node and, with feature `tokio`, its driver.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests need some instant to count from"))]
+
+mod bogon;
 pub mod compact;
+mod guard;
 mod id;
 pub mod krpc;
+mod scrape;
+mod token;
 
+pub use bogon::{AddressFilter, Bogon};
 pub use compact::{Contact, Family};
+pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Prefix, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
+pub use scrape::{BloomFilter, SCRAPE_PEERS_MAX};
+pub use token::{TOKEN_EPOCH, Token, Tokens};

@@ -1,0 +1,449 @@
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use rand_core::Rng;
+use siphasher::sip::SipHasher13;
+
+use crate::bogon::{AddressFilter, Bogon};
+use crate::is_local;
+
+/// What the guard lets through.
+#[derive(Debug, Clone)]
+pub struct GuardConfig {
+    /// Queries per second that one IPv4 /24 or IPv6 /64 may have looked at. An IPv6 /48 has four times as many.
+    pub prefix_packets_per_s: u32,
+    /// Bytes of replies per second that one such prefix is sent, averaged over some seconds.
+    pub prefix_bytes_per_s: u32,
+    /// Bytes of replies per second to everybody together.
+    pub total_bytes_per_s: u32,
+    /// Networks that no budget applies to: load generators, one's own machines. Loopback and private ones always are.
+    pub exempt: Vec<Prefix>,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self {
+            prefix_packets_per_s: 50,
+            // A little under 4 KB/s, so that the burst below keeps the sum of any minute under it.
+            prefix_bytes_per_s: 3_800,
+            total_bytes_per_s: 1 << 20,
+            exempt: Vec::new(),
+        }
+    }
+}
+
+/// A network: an address and how many of its leading bits count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    ip: IpAddr,
+    bits: u8,
+}
+
+impl Prefix {
+    /// The network of `ip` with `bits` leading bits; more bits than the address has are as many as it has.
+    pub fn new(ip: IpAddr, bits: u8) -> Self {
+        let bits_max = if ip.is_ipv4() { 32 } else { 128 };
+        Self { ip, bits: bits.min(bits_max) }
+    }
+
+    /// Whether `ip` lies in this network.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.ip, ip) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => {
+                let differing = own.to_bits() ^ ip.to_bits();
+                differing.leading_zeros() >= u32::from(self.bits)
+            }
+            (IpAddr::V6(own), IpAddr::V6(ip)) => {
+                let differing = own.to_bits() ^ ip.to_bits();
+                differing.leading_zeros() >= u32::from(self.bits)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a query is to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answer it, and tell [`Guard::charge_reply`] how long the reply was.
+    Admit,
+    /// Say nothing.
+    Drop(DropReason),
+}
+
+/// Why a query gets no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// The source cannot be another node.
+    Bogon(Bogon),
+    /// The prefix sent more queries than its share.
+    PrefixPackets,
+    /// The prefix was sent more bytes than its share.
+    PrefixBytes,
+    /// Everybody together was sent more bytes than the quota.
+    TotalBytes,
+}
+
+/// How many queries were admitted, and how many dropped for which reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GuardStats {
+    /// Queries to be answered.
+    pub admitted: u64,
+    /// Bytes of replies.
+    pub reply_bytes: u64,
+    /// Dropped for [`DropReason::Bogon`].
+    pub dropped_bogon: u64,
+    /// Dropped for [`DropReason::PrefixPackets`].
+    pub dropped_prefix_packets: u64,
+    /// Dropped for [`DropReason::PrefixBytes`].
+    pub dropped_prefix_bytes: u64,
+    /// Dropped for [`DropReason::TotalBytes`].
+    pub dropped_total_bytes: u64,
+}
+
+/// Sets of the prefix table. With four entries of 16 bytes each the table takes 1 MiB, whoever sends what.
+const SETS: usize = 1 << 14;
+const WAYS: usize = 4;
+
+/// Seconds' worth of budget that may be saved up.
+const BURST_S: i64 = 2;
+
+/// How often a bucket is filled up at most. Whole bytes are added: finer steps would round a slow rate away.
+const FILL_STEP_MS: i64 = 50;
+
+/// An IPv6 /48 is often one site with many /64.
+const SITE_FACTOR: i64 = 4;
+
+/// Decides which queries are answered, in memory that does not grow.
+///
+/// Source addresses of UDP are easily forged. So each prefix, and everybody together, has a budget of reply bytes that
+/// bounds what this node can be made to throw at a victim, and each prefix has a budget of queries that bounds the work
+/// it can cause. Token buckets live in a set-associative table under a keyed hash; when a set is full, the fullest
+/// bucket goes, because forgetting it forgives least.
+#[derive(Debug)]
+pub struct Guard {
+    config: GuardConfig,
+    filter: AddressFilter,
+    key: SipHasher13,
+    start: Instant,
+    sets: Box<[[Bucket; WAYS]]>,
+    /// Bytes left of the quota of all, and when it was last filled up.
+    total: Bucket,
+    stats: GuardStats,
+}
+
+/// A token bucket for queries and bytes. All zero is a free place.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(16))]
+struct Bucket {
+    /// What of the keyed hash does not choose the set; 0 is no prefix.
+    tag: u32,
+    /// Milliseconds since the start at which it was last filled up. Wraps after 49 days.
+    filled_ms: u32,
+    /// Bytes of replies left. A reply may take it below zero.
+    bytes: i32,
+    /// Queries left, in thousandths.
+    packets_milli: i32,
+}
+
+/// What fills a bucket.
+#[derive(Clone, Copy)]
+struct Rate {
+    bytes_per_s: i64,
+    packets_per_s: i64,
+}
+
+impl Rate {
+    fn bytes_max(self) -> i64 {
+        (self.bytes_per_s * BURST_S).min(i64::from(i32::MAX))
+    }
+
+    fn packets_milli_max(self) -> i64 {
+        (self.packets_per_s * BURST_S * 1000).min(i64::from(i32::MAX))
+    }
+}
+
+impl Bucket {
+    fn full(tag: u32, now_ms: u32, rate: Rate) -> Self {
+        Self { tag, filled_ms: now_ms, bytes: rate.bytes_max() as i32, packets_milli: rate.packets_milli_max() as i32 }
+    }
+
+    fn fill(&mut self, now_ms: u32, rate: Rate) {
+        let elapsed_ms = i64::from(now_ms.wrapping_sub(self.filled_ms));
+        if elapsed_ms < FILL_STEP_MS {
+            return;
+        }
+        self.filled_ms = now_ms;
+        let bytes = rate.bytes_per_s.saturating_mul(elapsed_ms) / 1000;
+        let bytes = i64::from(self.bytes).saturating_add(bytes).min(rate.bytes_max());
+        let packets = i64::from(self.packets_milli).saturating_add(rate.packets_per_s.saturating_mul(elapsed_ms));
+        self.bytes = bytes as i32;
+        self.packets_milli = packets.min(rate.packets_milli_max()) as i32;
+    }
+}
+
+impl Guard {
+    /// A guard for one socket, whose addresses `filter` knows.
+    pub fn new(config: GuardConfig, filter: AddressFilter, start: Instant, rng: &mut impl Rng) -> Self {
+        let key = SipHasher13::new_with_keys(rng.next_u64(), rng.next_u64());
+        let sets = vec![[Bucket::default(); WAYS]; SETS].into_boxed_slice();
+        let total = Bucket::full(1, 0, total_rate(&config));
+        Self { config, filter, key, start, sets, total, stats: GuardStats::default() }
+    }
+
+    /// The rule about addresses, for contacts and peers too.
+    pub fn filter(&self) -> &AddressFilter {
+        &self.filter
+    }
+
+    /// The rule about addresses, to be told of own and bootstrap addresses.
+    pub fn filter_mut(&mut self) -> &mut AddressFilter {
+        &mut self.filter
+    }
+
+    /// What was admitted and dropped so far.
+    pub fn stats(&self) -> GuardStats {
+        self.stats
+    }
+
+    /// Whether a query that came from `from` is to be answered.
+    pub fn admit_query(&mut self, now: Instant, from: SocketAddr) -> Verdict {
+        let verdict = match self.refuse(now, from) {
+            None => Verdict::Admit,
+            Some(reason) => Verdict::Drop(reason),
+        };
+        match verdict {
+            Verdict::Admit => self.stats.admitted += 1,
+            Verdict::Drop(DropReason::Bogon(_)) => self.stats.dropped_bogon += 1,
+            Verdict::Drop(DropReason::PrefixPackets) => self.stats.dropped_prefix_packets += 1,
+            Verdict::Drop(DropReason::PrefixBytes) => self.stats.dropped_prefix_bytes += 1,
+            Verdict::Drop(DropReason::TotalBytes) => self.stats.dropped_total_bytes += 1,
+        }
+        verdict
+    }
+
+    /// Takes a reply of `bytes` to `to` off the budgets.
+    pub fn charge_reply(&mut self, now: Instant, to: SocketAddr, bytes: usize) {
+        self.stats.reply_bytes += bytes as u64;
+        if self.is_exempt(to.ip()) {
+            return;
+        }
+        let now_ms = self.now_ms(now);
+        let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+        self.total.bytes = self.total.bytes.saturating_sub(bytes);
+        let rate = self.prefix_rate();
+        for (network, rate) in networks(to.ip(), rate).into_iter().flatten() {
+            let bucket = self.bucket(network, now_ms, rate);
+            bucket.bytes = bucket.bytes.saturating_sub(bytes);
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, from: SocketAddr) -> Option<DropReason> {
+        if let Err(bogon) = self.filter.check(from) {
+            return Some(DropReason::Bogon(bogon));
+        }
+        if self.is_exempt(from.ip()) {
+            return None;
+        }
+        let now_ms = self.now_ms(now);
+        let rate = self.prefix_rate();
+        for (network, rate) in networks(from.ip(), rate).into_iter().flatten() {
+            let bucket = self.bucket(network, now_ms, rate);
+            if bucket.packets_milli < 1000 {
+                return Some(DropReason::PrefixPackets);
+            }
+            bucket.packets_milli -= 1000;
+            if bucket.bytes <= 0 {
+                return Some(DropReason::PrefixBytes);
+            }
+        }
+        self.total.fill(now_ms, total_rate(&self.config));
+        (self.total.bytes <= 0).then_some(DropReason::TotalBytes)
+    }
+
+    /// Nobody can forge loopback or private sources from outside, and whole testnets live in one of their prefixes.
+    fn is_exempt(&self, ip: IpAddr) -> bool {
+        is_local(ip) || self.config.exempt.iter().any(|prefix| prefix.contains(ip))
+    }
+
+    fn now_ms(&self, now: Instant) -> u32 {
+        // Wraps on purpose: only differences count.
+        now.saturating_duration_since(self.start).as_millis() as u32
+    }
+
+    fn prefix_rate(&self) -> Rate {
+        Rate {
+            bytes_per_s: i64::from(self.config.prefix_bytes_per_s),
+            packets_per_s: i64::from(self.config.prefix_packets_per_s),
+        }
+    }
+
+    /// The bucket of a network, filled up to `now_ms`.
+    fn bucket(&mut self, network: u64, now_ms: u32, rate: Rate) -> &mut Bucket {
+        let hash = self.key.hash(&network.to_le_bytes());
+        let set = &mut self.sets[hash as usize % SETS];
+        let tag = (hash >> 32) as u32 | 1;
+        let way = match set.iter().position(|bucket| bucket.tag == tag) {
+            Some(way) => way,
+            None => {
+                let way = roomiest(set, now_ms, rate);
+                set[way] = Bucket::full(tag, now_ms, rate);
+                way
+            }
+        };
+        set[way].fill(now_ms, rate);
+        &mut set[way]
+    }
+}
+
+/// A free place of the set, or the bucket that has most left.
+fn roomiest(set: &[Bucket; WAYS], now_ms: u32, rate: Rate) -> usize {
+    let left = |bucket: &Bucket| {
+        if bucket.tag == 0 {
+            return i32::MAX;
+        }
+        let mut bucket = *bucket;
+        bucket.fill(now_ms, rate);
+        bucket.bytes
+    };
+    (0..WAYS).max_by_key(|&way| left(&set[way])).unwrap_or(0)
+}
+
+fn total_rate(config: &GuardConfig) -> Rate {
+    Rate { bytes_per_s: i64::from(config.total_bytes_per_s), packets_per_s: 0 }
+}
+
+/// The networks whose budgets an address draws on, as numbers that differ between any two of them.
+fn networks(ip: IpAddr, rate: Rate) -> [Option<(u64, Rate)>; 2] {
+    match ip {
+        IpAddr::V4(ip) => [Some((u64::from(ip.to_bits() >> 8), rate)), None],
+        IpAddr::V6(ip) => {
+            let site_rate =
+                Rate { bytes_per_s: rate.bytes_per_s * SITE_FACTOR, packets_per_s: rate.packets_per_s * SITE_FACTOR };
+            let network = (ip.to_bits() >> 64) as u64;
+            // Inverted, the 48 bits have 16 ones in front: the number of a /64 of multicast, which is never admitted.
+            [Some((network, rate)), Some((!(network >> 16), site_rate))]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng;
+    use std::time::Duration;
+
+    const REPLY_BYTES: usize = 719;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn guard(config: GuardConfig, local: &str, start: Instant) -> Guard {
+        let rng = &mut ChaCha8Rng::from_seed([3; 32]);
+        Guard::new(config, AddressFilter::new(addr(local)), start, rng)
+    }
+
+    /// One query and, if admitted, its reply.
+    fn exchange(guard: &mut Guard, now: Instant, from: SocketAddr) -> bool {
+        let admitted = guard.admit_query(now, from) == Verdict::Admit;
+        if admitted {
+            guard.charge_reply(now, from, REPLY_BYTES);
+        }
+        admitted
+    }
+
+    /// Floods from `flooder` at 50,000 queries a second for `seconds`, with one honest query a second from each of 256
+    /// other prefixes. Returns the bytes sent to the flooder and the share of honest queries answered.
+    fn flood(guard: &mut Guard, start: Instant, seconds: u64, flooder: impl Fn(u64) -> SocketAddr) -> (usize, f64) {
+        let (mut bytes, mut honest, mut answered) = (0, 0u32, 0u32);
+        for tick in 0..seconds * 50_000 {
+            let now = start + Duration::from_micros(tick * 20);
+            if exchange(guard, now, flooder(tick)) {
+                bytes += REPLY_BYTES;
+            }
+            if tick % 195 == 0 {
+                let network = (tick / 195) % 256;
+                honest += 1;
+                answered += u32::from(exchange(guard, now, addr(&format!("81.{network}.7.7:6881"))));
+            }
+        }
+        (bytes, f64::from(answered) / f64::from(honest))
+    }
+
+    #[test]
+    fn a_flooding_slash_24_gets_4_kb_a_second_and_the_others_do_not_notice() {
+        let start = Instant::now();
+        let mut guard = guard(GuardConfig::default(), "0.0.0.0:6881", start);
+        let (bytes, answered) = flood(&mut guard, start, 20, |tick| addr(&format!("66.6.6.{}:6881", tick % 256)));
+        assert!(bytes <= 20 * 4000 + 7600, "{bytes} bytes to the victim");
+        assert!(bytes >= 20 * 3500, "{bytes} bytes: the share itself is granted");
+        assert!(answered >= 0.99, "{answered} of the honest queries answered");
+    }
+
+    #[test]
+    fn an_ipv6_site_cannot_multiply_its_share_by_its_networks() {
+        let start = Instant::now();
+        let mut guard = guard(GuardConfig::default(), "[::]:6881", start);
+        let mut bytes = 0;
+        for tick in 0..50_000u64 {
+            let from = addr(&format!("[2a01:1:1:{:x}::1]:6881", tick % 65_536));
+            if exchange(&mut guard, start + Duration::from_micros(tick * 200), from) {
+                bytes += REPLY_BYTES;
+            }
+        }
+        assert!(bytes <= 12 * 4 * 3_800, "{bytes} bytes to one /48 in 10 s");
+        let (bytes, _) = flood(&mut guard, start + Duration::from_secs(20), 2, |_| addr("[2a01:2:2:2::1]:1"));
+        assert!(bytes <= 4 * 3_800 + REPLY_BYTES, "{bytes} bytes to one /64 in 2 s");
+    }
+
+    #[test]
+    fn forged_sources_everywhere_are_held_by_the_quota_of_all() {
+        let start = Instant::now();
+        let config = GuardConfig { total_bytes_per_s: 100_000, ..GuardConfig::default() };
+        let mut guard = guard(config, "0.0.0.0:6881", start);
+        for tick in 0..200_000u32 {
+            let now = start + Duration::from_micros(u64::from(tick) * 20);
+            let ip = std::net::Ipv4Addr::from_bits(0x0400_0000 + tick * 251);
+            exchange(&mut guard, now, SocketAddr::new(ip.into(), 6881));
+        }
+        let stats = guard.stats();
+        assert!(stats.reply_bytes <= 6 * 100_000 + 1000, "{} bytes in 4 s", stats.reply_bytes);
+        assert!(stats.dropped_total_bytes > 100_000);
+    }
+
+    #[test]
+    fn bogons_get_no_answer_and_local_networks_no_budget() {
+        let start = Instant::now();
+        let mut public = guard(GuardConfig::default(), "0.0.0.0:6881", start);
+        assert_eq!(public.admit_query(start, addr("127.0.0.1:9")), Verdict::Drop(DropReason::Bogon(Bogon::Loopback)));
+        assert_eq!(public.stats().dropped_bogon, 1);
+        let mut local = guard(GuardConfig::default(), "127.0.0.1:6881", start);
+        for _ in 0..10_000 {
+            assert!(exchange(&mut local, start, addr("127.0.0.1:9")));
+        }
+    }
+
+    #[test]
+    fn exempt_prefixes_have_no_budget() {
+        let start = Instant::now();
+        let exempt = vec![Prefix::new(addr("66.6.0.0:1").ip(), 16)];
+        let mut guard = guard(GuardConfig { exempt, ..GuardConfig::default() }, "0.0.0.0:6881", start);
+        for _ in 0..10_000 {
+            assert!(exchange(&mut guard, start, addr("66.6.77.1:9")));
+        }
+        let admitted = (0..10_000).filter(|_| exchange(&mut guard, start, addr("66.7.77.1:9"))).count();
+        assert!(admitted < 20, "{admitted} answers to a prefix that is not exempt");
+    }
+
+    #[test]
+    fn a_prefix_holds_the_addresses_that_share_its_bits() {
+        let prefix = Prefix::new(addr("10.20.30.40:1").ip(), 20);
+        assert!(prefix.contains(addr("10.20.16.1:1").ip()) && !prefix.contains(addr("10.20.32.1:1").ip()));
+        assert!(!prefix.contains(addr("[::1]:1").ip()));
+        assert!(Prefix::new(addr("1.2.3.4:1").ip(), 0).contains(addr("200.1.1.1:1").ip()));
+        let host = Prefix::new(addr("[2a01::1]:1").ip(), 200);
+        assert!(host.contains(addr("[2a01::1]:1").ip()) && !host.contains(addr("[2a01::2]:1").ip()));
+    }
+}
