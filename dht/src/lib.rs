@@ -6,8 +6,10 @@ mod bogon;
 pub mod compact;
 mod guard;
 mod id;
+mod keyed;
 pub mod krpc;
 mod scrape;
+mod store;
 mod token;
 
 pub use bogon::{AddressFilter, Bogon};
@@ -15,4 +17,5 @@ pub use compact::{Contact, Family};
 pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Prefix, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
 pub use scrape::{BloomFilter, SCRAPE_PEERS_MAX};
+pub use store::{PEER_LIFETIME, PeerStore, SAMPLE_INTERVAL, Samples, Scrape};
 pub use token::{TOKEN_EPOCH, Token, Tokens};
