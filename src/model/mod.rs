@@ -3,8 +3,23 @@
 //! Deliberately absent: I/O and time.
 
 mod bitfield;
+mod create;
 mod geometry;
+mod info;
+mod magnet;
+mod metainfo;
+mod names;
+mod peer_addr;
+mod peer_id;
+mod source;
 
 pub use bitfield::Bitfield;
+pub use create::{NewFile, NewTorrent, PIECE_LEN_CREATE_MAX, PIECE_LEN_CREATE_MIN, piece_len_for};
 pub use geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex};
+pub use info::{FILES_MAX, FileEntry, INFO_LEN_MAX, Info, ParseMetainfoError};
 pub use magnes_dht::InfoHash;
+pub use magnet::{MAGNET_LEN_MAX, Magnet, ParseMagnetError, parse_info_hash};
+pub use metainfo::{METAINFO_LEN_MAX, Metainfo};
+pub use peer_addr::{ParsePeerAddrError, PeerAddr};
+pub use peer_id::PeerId;
+pub use source::{ParseSourceError, Source};

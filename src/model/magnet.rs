@@ -1,0 +1,383 @@
+use super::{InfoHash, ParsePeerAddrError, PeerAddr};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// Longest magnet link that is read, in bytes. Real ones stay under 8 KiB, even with fifty trackers.
+pub const MAGNET_LEN_MAX: usize = 64 * 1024;
+
+/// A magnet link to a torrent (BEP 9), and what else it tells.
+///
+/// It prints as the link again: keys in a fixed order, the info hash in lower-case hex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Magnet {
+    /// Which torrent (`xt=urn:btih:`).
+    pub info_hash: InfoHash,
+    /// A name to show until the metadata is there (`dn`). Not to be trusted as a file name.
+    pub display_name: Option<String>,
+    /// Peers to try at once (`x.pe`).
+    pub peers: Vec<PeerAddr>,
+    /// Trackers (`tr`), kept as text.
+    pub trackers: Vec<String>,
+    /// Web seeds (`ws`), kept as text.
+    pub web_seeds: Vec<String>,
+    /// The only files to fetch (`so`, BEP 53) by index: ascending ranges that do not touch. `None` is all files.
+    pub select_only: Option<Vec<RangeInclusive<u32>>>,
+    /// All other keys and values, decoded, in the order in which they came.
+    pub other: Vec<(String, String)>,
+}
+
+impl Magnet {
+    /// The link that has nothing but an info hash.
+    pub fn new(info_hash: InfoHash) -> Self {
+        Self {
+            info_hash,
+            display_name: None,
+            peers: Vec::new(),
+            trackers: Vec::new(),
+            web_seeds: Vec::new(),
+            select_only: None,
+            other: Vec::new(),
+        }
+    }
+
+    /// Whether the file with this index is to be fetched.
+    pub fn selects(&self, file: u32) -> bool {
+        self.select_only.as_ref().is_none_or(|ranges| ranges.iter().any(|range| range.contains(&file)))
+    }
+
+    fn take(&mut self, key: String, value: String) -> Result<(), ParseMagnetError> {
+        // `tr.1=` numbers a key that occurs more than once; `x.pe` only looks alike.
+        let name = match key.rsplit_once('.') {
+            Some((name, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => name.to_ascii_lowercase(),
+            _ => key.to_ascii_lowercase(),
+        };
+        match name.as_str() {
+            "dn" if self.display_name.is_none() => self.display_name = Some(value),
+            "tr" => self.trackers.push(value),
+            "ws" => self.web_seeds.push(value),
+            "x.pe" => match value.parse() {
+                Ok(peer) => self.peers.push(peer),
+                Err(source) => return Err(ParseMagnetError::Peer { text: value, source }),
+            },
+            "so" => match parse_ranges(&value) {
+                Some(ranges) => self.select_only = Some(ranges),
+                None => return Err(ParseMagnetError::SelectOnly(value)),
+            },
+            _ => self.other.push((key, value)),
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Magnet {
+    type Err = ParseMagnetError;
+
+    fn from_str(text: &str) -> Result<Self, ParseMagnetError> {
+        if text.len() > MAGNET_LEN_MAX {
+            return Err(ParseMagnetError::TooLong(text.len()));
+        }
+        let scheme = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("magnet:"));
+        let query = scheme.and_then(|_| text[7..].strip_prefix('?')).ok_or(ParseMagnetError::NotMagnet)?;
+        let mut topics = Topics::default();
+        let mut magnet = Magnet::new(InfoHash::new([0; 20]));
+        for pair in query.split('&') {
+            // Links copied out of a page's source have `&amp;` between the pairs.
+            let pair = pair.strip_prefix("amp;").unwrap_or(pair);
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if key.is_empty() {
+                continue;
+            }
+            let key = decode(key, false);
+            let value = decode(value, key.eq_ignore_ascii_case("dn"));
+            if !topics.take(&key, &value)? {
+                magnet.take(key, value)?;
+            }
+        }
+        magnet.info_hash = topics.info_hash()?;
+        Ok(magnet)
+    }
+}
+
+impl fmt::Display for Magnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "magnet:?xt=urn:btih:{}", self.info_hash)?;
+        if let Some(name) = &self.display_name {
+            write!(f, "&dn={}", Encoded(name))?;
+        }
+        self.trackers.iter().try_for_each(|tracker| write!(f, "&tr={}", Encoded(tracker)))?;
+        self.web_seeds.iter().try_for_each(|seed| write!(f, "&ws={}", Encoded(seed)))?;
+        self.peers.iter().try_for_each(|peer| write!(f, "&x.pe={peer}"))?;
+        if let Some(ranges) = &self.select_only {
+            write!(f, "&so=")?;
+            for (at, range) in ranges.iter().enumerate() {
+                let comma = if at == 0 { "" } else { "," };
+                match range.start() == range.end() {
+                    true => write!(f, "{comma}{}", range.start())?,
+                    false => write!(f, "{comma}{}-{}", range.start(), range.end())?,
+                }
+            }
+        }
+        self.other.iter().try_for_each(|(key, value)| write!(f, "&{}={}", Encoded(key), Encoded(value)))
+    }
+}
+
+/// Why a text is not a magnet link to a torrent that can be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseMagnetError {
+    /// It does not begin with `magnet:?`.
+    #[error("not a magnet link: it has to begin with `magnet:?`")]
+    NotMagnet,
+    /// Longer than [`MAGNET_LEN_MAX`].
+    #[error("the magnet link has {0} bytes, more than the limit of {MAGNET_LEN_MAX}")]
+    TooLong(usize),
+    /// No `xt`.
+    #[error("the magnet link names no torrent: `xt=urn:btih:` and an info hash are missing")]
+    NoTopic,
+    /// An `xt` of something that is not BitTorrent.
+    #[error("the magnet link is not for BitTorrent: `{0}` instead of `urn:btih:` and an info hash")]
+    ForeignTopic(String),
+    /// An info hash that is neither hex nor base32.
+    #[error("`{0}` is not an info hash: 40 hexadecimal digits or 32 base32 characters are needed")]
+    InfoHash(String),
+    /// Two `urn:btih:` that differ.
+    #[error("the magnet link names two torrents, {0} and {1}: remove one `xt`")]
+    TwoInfoHashes(InfoHash, InfoHash),
+    /// Only a v2 hash (`urn:btmh:`, BEP 52).
+    #[error("the torrent is BitTorrent v2 only: not supported yet (a hybrid link with `urn:btih:` works)")]
+    V2Only,
+    /// A link to a mutable torrent (`urn:btpk:`, BEP 46).
+    #[error("the link follows a publisher's key (`urn:btpk:`, BEP 46): not supported yet")]
+    PublicKey,
+    /// An `x.pe` that is not a host and a port.
+    #[error("the peer address `x.pe={text}` is wrong: {source}")]
+    Peer {
+        /// The value.
+        text: String,
+        /// What is wrong with it.
+        source: ParsePeerAddrError,
+    },
+    /// A `so` that is not a list of file numbers.
+    #[error("the file selection `so={0}` is wrong: numbers and ranges like `0,2,4-7` are needed")]
+    SelectOnly(String),
+}
+
+/// Reads an info hash: 40 hexadecimal digits or 32 base32 characters, of either case.
+pub fn parse_info_hash(text: &str) -> Option<InfoHash> {
+    match text.len() {
+        40 => text.parse().ok(),
+        32 => {
+            let bytes = data_encoding::BASE32.decode(text.to_ascii_uppercase().as_bytes()).ok()?;
+            InfoHash::from_slice(&bytes)
+        }
+        _ => None,
+    }
+}
+
+/// What the `xt` and `xs` of a link point to.
+#[derive(Default)]
+struct Topics {
+    info_hash: Option<InfoHash>,
+    v2: bool,
+    public_key: bool,
+    foreign: Option<String>,
+}
+
+impl Topics {
+    /// Returns whether the pair was a topic.
+    fn take(&mut self, key: &str, value: &str) -> Result<bool, ParseMagnetError> {
+        let key = key.to_ascii_lowercase();
+        let urn = value.to_ascii_lowercase();
+        self.public_key |= urn.starts_with("urn:btpk:");
+        if key != "xt" && !key.starts_with("xt.") {
+            return Ok(urn.starts_with("urn:btpk:") && key.starts_with("xs"));
+        }
+        if urn.starts_with("urn:btmh:") {
+            self.v2 = true;
+        } else if urn.starts_with("urn:btih:") {
+            let text = &value["urn:btih:".len()..];
+            let hash = parse_info_hash(text).ok_or_else(|| ParseMagnetError::InfoHash(text.to_owned()))?;
+            match self.info_hash {
+                Some(first) if first != hash => return Err(ParseMagnetError::TwoInfoHashes(first, hash)),
+                _ => self.info_hash = Some(hash),
+            }
+        } else if !urn.starts_with("urn:btpk:") {
+            self.foreign = Some(value.to_owned());
+        }
+        Ok(true)
+    }
+
+    fn info_hash(self) -> Result<InfoHash, ParseMagnetError> {
+        match self {
+            Self { info_hash: Some(info_hash), .. } => Ok(info_hash),
+            Self { v2: true, .. } => Err(ParseMagnetError::V2Only),
+            Self { public_key: true, .. } => Err(ParseMagnetError::PublicKey),
+            Self { foreign: Some(foreign), .. } => Err(ParseMagnetError::ForeignTopic(foreign)),
+            _ => Err(ParseMagnetError::NoTopic),
+        }
+    }
+}
+
+/// `0,2,4-7` as ascending ranges that do not touch. `None` when it is something else.
+fn parse_ranges(text: &str) -> Option<Vec<RangeInclusive<u32>>> {
+    let mut ranges = Vec::new();
+    for range in text.split(',') {
+        let (start, end) = range.split_once('-').unwrap_or((range, range));
+        let (start, end) = (start.parse::<u32>().ok()?, end.parse::<u32>().ok()?);
+        if start > end {
+            return None;
+        }
+        ranges.push(start..=end);
+    }
+    ranges.sort_by_key(|range| *range.start());
+    ranges.dedup_by(|next, range| {
+        let touches = u64::from(*next.start()) <= u64::from(*range.end()) + 1;
+        if touches {
+            *range = *range.start()..=*range.end().max(next.end());
+        }
+        touches
+    });
+    Some(ranges)
+}
+
+/// Undoes percent encoding. A `%` that no two hexadecimal digits follow stays as it is, and what is not UTF-8 becomes
+/// U+FFFD. In a display name `+` stands for a space, as web forms write it.
+fn decode(text: &str, plus_is_space: bool) -> String {
+    let text = text.as_bytes();
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        let digits = text.get(at + 1..at + 3).and_then(|pair| Some((hex_digit(pair[0])?, hex_digit(pair[1])?)));
+        match (byte, digits) {
+            (b'%', Some((high, low))) => {
+                bytes.push(high << 4 | low);
+                at += 3;
+                continue;
+            }
+            (b'+', _) if plus_is_space => bytes.push(b' '),
+            _ => bytes.push(*byte),
+        }
+        at += 1;
+    }
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// Percent-encodes all but the unreserved characters of RFC 3986.
+struct Encoded<'a>(&'a str);
+
+impl fmt::Display for Encoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.bytes().try_for_each(|byte| match byte {
+            b'-' | b'.' | b'_' | b'~' => write!(f, "{}", char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => write!(f, "{}", char::from(byte)),
+            byte => write!(f, "%{byte:02X}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEX: &str = "8543d3e6115f0f98c944077a4493dcd543e49c73";
+    const BASE32: &str = "QVB5HZQRL4HZRSKEA55EJE642VB6JHDT";
+
+    fn parse(text: &str) -> Result<Magnet, ParseMagnetError> {
+        text.parse()
+    }
+
+    #[test]
+    fn a_hash_reads_in_hex_and_base32_of_either_case() {
+        let hash: InfoHash = HEX.parse().unwrap();
+        for text in [HEX.to_owned(), HEX.to_uppercase(), BASE32.to_owned(), BASE32.to_lowercase()] {
+            assert_eq!(parse(&format!("magnet:?xt=urn:btih:{text}")).unwrap(), Magnet::new(hash));
+        }
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let magnet = parse(&format!(
+            "MAGNET:?dn=a+b%20%C3%A9%2B&amp;xt.1=URN:btih:{HEX}&tr.1=http%3A%2F%2Fa%2B&tr=udp%3A%2F%2Fb&x.pe=1.2.3.4:5\
+             &x.pe=%5B::1%5D:6&x.pe=host.example:7&so=4-6,0,2,5-7&ws=http%3A%2F%2Fw&xl=10&xt=urn:btmh:1220ab"
+        ))
+        .unwrap();
+        assert_eq!(magnet.display_name.as_deref(), Some("a b é+"));
+        assert_eq!(magnet.trackers, ["http://a+", "udp://b"]);
+        assert_eq!(magnet.web_seeds, ["http://w"]);
+        let peers: Vec<String> = magnet.peers.iter().map(PeerAddr::to_string).collect();
+        assert_eq!(peers, ["1.2.3.4:5", "[::1]:6", "host.example:7"]);
+        assert_eq!(magnet.select_only, Some(vec![0..=0, 2..=2, 4..=7]));
+        assert!(magnet.selects(6) && !magnet.selects(3));
+        assert_eq!(magnet.other, [("xl".to_owned(), "10".to_owned())]);
+        assert_eq!(parse(&magnet.to_string()).unwrap(), magnet);
+    }
+
+    #[test]
+    fn every_broken_link_says_why() {
+        use ParseMagnetError as E;
+        let other = "aa".repeat(20);
+        for (text, error) in [
+            (String::new(), E::NotMagnet),
+            ("http://example.org".into(), E::NotMagnet),
+            ("magnet:xt=urn:btih:".into(), E::NotMagnet),
+            ("magnet:?".into(), E::NoTopic),
+            ("magnet:?dn=x".into(), E::NoTopic),
+            ("magnet:?xt=urn:sha1:ABC".into(), E::ForeignTopic("urn:sha1:ABC".into())),
+            ("magnet:?xt=urn:btih:".into(), E::InfoHash(String::new())),
+            ("magnet:?xt=urn:btih:xyz".into(), E::InfoHash("xyz".into())),
+            (format!("magnet:?xt=urn:btih:{}g", &HEX[1..]), E::InfoHash(format!("{}g", &HEX[1..]))),
+            (
+                format!("magnet:?xt=urn:btih:{HEX}&xt=urn:btih:{other}"),
+                E::TwoInfoHashes(HEX.parse().unwrap(), other.parse().unwrap()),
+            ),
+            ("magnet:?xt=urn:btmh:1220ab".into(), E::V2Only),
+            ("magnet:?xs=urn:btpk:ab&s=6e".into(), E::PublicKey),
+            (
+                format!("magnet:?xt=urn:btih:{HEX}&x.pe=nowhere"),
+                E::Peer { text: "nowhere".into(), source: ParsePeerAddrError::PortMissing },
+            ),
+            (format!("magnet:?xt=urn:btih:{HEX}&so=3-1"), E::SelectOnly("3-1".into())),
+            (format!("magnet:?{}", "a".repeat(MAGNET_LEN_MAX)), E::TooLong(MAGNET_LEN_MAX + 8)),
+        ] {
+            assert_eq!(parse(&text), Err(error), "{text:.80}");
+        }
+    }
+
+    #[test]
+    fn odd_percent_signs_and_bytes_stay_readable() {
+        let name = |text: &str| parse(&format!("magnet:?xt=urn:btih:{HEX}&dn={text}")).unwrap().display_name.unwrap();
+        assert_eq!(name("100%"), "100%");
+        assert_eq!(name("%zz%4"), "%zz%4");
+        assert_eq!(name("%ff"), "\u{fffd}");
+        assert_eq!(name("é%€"), "é%€");
+    }
+
+    proptest! {
+        #[test]
+        fn any_link_round_trips(
+            hash in any::<[u8; 20]>(),
+            name in proptest::option::of(".*"),
+            trackers in proptest::collection::vec(".*", 0..4),
+            ranges in proptest::option::of(proptest::collection::vec((any::<u16>(), any::<u16>()), 1..5)),
+        ) {
+            let mut magnet = Magnet::new(InfoHash::new(hash));
+            magnet.display_name = name;
+            magnet.trackers = trackers;
+            let ranges = ranges.map(|ranges| {
+                ranges.iter().map(|(a, b)| format!("{}-{}", a.min(b), a.max(b))).collect::<Vec<_>>().join(",")
+            });
+            magnet.select_only = ranges.and_then(|text| parse_ranges(&text));
+            prop_assert_eq!(parse(&magnet.to_string()), Ok(magnet));
+        }
+
+        #[test]
+        fn any_text_is_a_link_or_an_error(text in "(magnet:\\?)?(xt=urn:btih:)?.{0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}
