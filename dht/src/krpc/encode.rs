@@ -101,9 +101,8 @@ fn method_name<'a>(method: &Method<'a>) -> &'a [u8] {
 }
 
 fn write_arguments(dict: &mut DictWriter<'_>, query: &Query<'_>) {
-    match &query.method {
-        Method::Put { mutable: Some(MutablePut { cas: Some(cas), .. }), .. } => dict.key(b"cas").int(*cas),
-        _ => {}
+    if let Method::Put { mutable: Some(MutablePut { cas: Some(cas), .. }), .. } = &query.method {
+        dict.key(b"cas").int(*cas);
     }
     dict.key(b"id").bytes(query.id.as_bytes());
     match &query.method {

@@ -1,7 +1,7 @@
 //! KRPC messages (BEP 5, 32, 33, 42, 43, 44, 51): borrowed, read in one pass, written within a size budget.
 //!
-//! Deliberately absent: any state. Which response belongs to which query is [`crate::rpc`]'s business, and what to
-//! answer is [`crate::server`]'s.
+//! Deliberately absent: any state. Which response belongs to which query is `rpc`'s business, and what to
+//! answer is `server`'s.
 
 mod decode;
 mod encode;
