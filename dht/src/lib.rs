@@ -4,6 +4,8 @@
 
 mod bogon;
 pub mod compact;
+#[cfg(feature = "tokio")]
+mod driver;
 mod guard;
 mod id;
 pub mod item;

@@ -1,0 +1,144 @@
+//! The two system calls of the driver: many datagrams at once where the system can, one by one elsewhere.
+
+pub(super) use imp::{receive, send};
+
+use std::io;
+
+/// Whether an error tells about one address only (what ICMP brought back, or the lack of a route), not about the socket.
+pub(super) fn is_of_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd"))]
+mod imp {
+    use std::cell::RefCell;
+    use std::io::{self, IoSlice, IoSliceMut};
+    use std::net::SocketAddr;
+    use std::ops::Range;
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+    use tokio::net::UdpSocket;
+
+    use crate::driver::batch::{BATCH, DATAGRAM_LEN_MAX};
+
+    type Headers = MultiHeaders<SockaddrStorage>;
+
+    // Headers hold raw pointers, so that a task that owned them could not move between threads. They are scratch memory
+    // without meaning between two calls, so each thread has its own. The system leaves the length of the last address
+    // in them, which would cut those of the longer family: one set for each.
+    thread_local! {
+        static RECEIVE_V4: RefCell<Headers> = RefCell::new(MultiHeaders::preallocate(BATCH, None));
+        static RECEIVE_V6: RefCell<Headers> = RefCell::new(MultiHeaders::preallocate(BATCH, None));
+        static SEND: RefCell<Headers> = RefCell::new(MultiHeaders::preallocate(BATCH, None));
+    }
+
+    /// Receives up to a batch into `buffers`, without waiting.
+    pub(in crate::driver) fn receive(
+        socket: &UdpSocket,
+        buffers: &mut [u8],
+        mut each: impl FnMut(SocketAddr, &[u8]),
+    ) -> io::Result<usize> {
+        let headers = if socket.local_addr()?.is_ipv4() { &RECEIVE_V4 } else { &RECEIVE_V6 };
+        headers.with_borrow_mut(|headers| {
+            let mut chunks = buffers.chunks_exact_mut(DATAGRAM_LEN_MAX);
+            let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
+                std::array::from_fn(|_| [IoSliceMut::new(chunks.next().unwrap_or_default())]);
+            let messages = recvmmsg(socket.as_raw_fd(), headers, &mut slices, MsgFlags::MSG_DONTWAIT, None)?;
+            let mut count = 0;
+            for message in messages {
+                count += 1;
+                if let Some(from) = message.address.as_ref().and_then(to_std) {
+                    each(from, message.iovs().next().unwrap_or_default());
+                }
+            }
+            Ok(count)
+        })
+    }
+
+    /// Sends `datagrams`, at most a batch, without waiting. An error is that of the first one.
+    pub(in crate::driver) fn send(
+        socket: &UdpSocket,
+        payloads: &[u8],
+        datagrams: &[(SocketAddr, Range<usize>)],
+    ) -> io::Result<usize> {
+        SEND.with_borrow_mut(|headers| {
+            let count = datagrams.len().min(BATCH);
+            let slices: [[IoSlice<'_>; 1]; BATCH] = std::array::from_fn(|index| {
+                let range = datagrams.get(index).map_or(0..0, |(_, range)| range.clone());
+                [IoSlice::new(&payloads[range])]
+            });
+            let addrs: [Option<SockaddrStorage>; BATCH] =
+                std::array::from_fn(|index| datagrams.get(index).map(|(to, _)| SockaddrStorage::from(*to)));
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            let sent = sendmmsg(socket.as_raw_fd(), headers, &slices[..count], &addrs[..count], [], flags)?;
+            Ok(sent.count())
+        })
+    }
+
+    fn to_std(addr: &SockaddrStorage) -> Option<SocketAddr> {
+        match (addr.as_sockaddr_in(), addr.as_sockaddr_in6()) {
+            (Some(v4), _) => Some(SocketAddr::V4((*v4).into())),
+            (None, Some(v6)) => Some(SocketAddr::V6((*v6).into())),
+            (None, None) => None,
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd")))]
+mod imp {
+    use std::io;
+    use std::net::SocketAddr;
+    use std::ops::Range;
+
+    use socket2::SockRef;
+    use tokio::net::UdpSocket;
+
+    use crate::driver::batch::{BATCH, DATAGRAM_LEN_MAX};
+
+    /// Receives up to a batch through the first of `buffers`, without waiting.
+    pub(in crate::driver) fn receive(
+        socket: &UdpSocket,
+        buffers: &mut [u8],
+        mut each: impl FnMut(SocketAddr, &[u8]),
+    ) -> io::Result<usize> {
+        use std::io::ErrorKind::WouldBlock;
+        let socket = SockRef::from(socket);
+        let buffer = &mut buffers[..DATAGRAM_LEN_MAX];
+        for count in 0..BATCH {
+            match read_from(&socket, buffer) {
+                Ok((len, Some(from))) => each(from, &buffer[..len]),
+                Ok((_, None)) => {}
+                Err(error) if error.kind() == WouldBlock && count > 0 => return Ok(count),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(BATCH)
+    }
+
+    fn read_from(socket: &SockRef<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<SocketAddr>)> {
+        use std::io::Read;
+        // `peek_sender` leaves the datagram in place, so that a safe read into initialised memory can take it.
+        let from = socket.peek_sender()?;
+        let len = (&**socket).read(buffer)?;
+        Ok((len, from.as_socket()))
+    }
+
+    /// Sends `datagrams`, without waiting. An error is that of the first one.
+    pub(in crate::driver) fn send(
+        socket: &UdpSocket,
+        payloads: &[u8],
+        datagrams: &[(SocketAddr, Range<usize>)],
+    ) -> io::Result<usize> {
+        let socket = SockRef::from(socket);
+        for (count, (to, range)) in datagrams.iter().enumerate() {
+            match socket.send_to(&payloads[range.clone()], &(*to).into()) {
+                Ok(_) => {}
+                Err(error) if count == 0 => return Err(error),
+                Err(_) => return Ok(count),
+            }
+        }
+        Ok(datagrams.len())
+    }
+}
