@@ -1,1 +1,18 @@
 //! The test world: a virtual clock and network that step the sans-IO machines of many hosts in one process.
+//!
+//! [`World`] owns the clock, a queue of what is on its way, and the hosts. One seed repeats everything that happens in
+//! it: delays, losses and the chance of every host. [`Network`] says how datagrams travel, [`Nat`] who can be reached,
+//! and [`Population`] is a whole DHT whose nodes only answer ([`Responder`]), cheap enough for tens of thousands of them.
+//!
+//! Deliberately absent: threads, sockets, and the real time. A second in here takes as long as its events take.
+
+mod nat;
+mod network;
+mod population;
+mod queue;
+mod world;
+
+pub use nat::Nat;
+pub use network::Network;
+pub use population::{Population, PopulationConfig, Responder};
+pub use world::{Datagram, Host, HostIndex, World, WorldStats};
