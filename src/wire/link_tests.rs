@@ -1,0 +1,244 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::PieceIndex;
+
+const HASH: InfoHash = InfoHash::new([9; 20]);
+
+#[expect(clippy::disallowed_methods, reason = "the origin of the test's own time line")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+fn config(name: u8) -> LinkConfig {
+    let extended = ExtendedHandshake { ut_metadata: true, reqq: Some(u32::from(name)), ..Default::default() };
+    LinkConfig { extended, ..LinkConfig::new(PeerId::new([name; 20])) }
+}
+
+fn queued(link: &Link) -> Vec<u8> {
+    let mut slices = Vec::new();
+    link.poll_transmit(&mut slices);
+    slices.iter().flat_map(|slice| slice.to_vec()).collect()
+}
+
+fn transfer(now: Instant, from: &mut Link, to: &mut Link) -> Result<(), PeerFault> {
+    let bytes = queued(from);
+    from.handle_transmitted(now, bytes.len());
+    receive(now, to, &bytes)
+}
+
+fn receive(now: Instant, link: &mut Link, bytes: &[u8]) -> Result<(), PeerFault> {
+    link.recv_buf().extend_from_slice(bytes);
+    let result = link.handle_received(now);
+    link.check_invariants();
+    result
+}
+
+fn events(link: &mut Link) -> Vec<LinkEvent> {
+    std::iter::from_fn(|| link.poll_event()).collect()
+}
+
+/// Two open links, events drained.
+fn pair(now: Instant, dialer: LinkConfig, listener: LinkConfig) -> (Link, Link) {
+    let extended = listener.extended.clone();
+    let mut a = Link::outgoing(now, dialer, HASH);
+    let mut b = Link::incoming(now, listener);
+    transfer(now, &mut a, &mut b).unwrap();
+    assert!(matches!(events(&mut b)[..], [LinkEvent::Greeting { info_hash: HASH, .. }]));
+    b.accept(now, extended).unwrap();
+    transfer(now, &mut b, &mut a).unwrap();
+    transfer(now, &mut a, &mut b).unwrap();
+    assert!(matches!(events(&mut a)[0], LinkEvent::Established(_)));
+    assert!(matches!(events(&mut b)[0], LinkEvent::Established(_)));
+    (a, b)
+}
+
+fn open(now: Instant) -> (Link, Link) {
+    pair(now, config(1), config(2))
+}
+
+#[test]
+fn handshakes_and_extension_handshakes_cross() {
+    let now = start();
+    let mut a = Link::outgoing(now, config(1), HASH);
+    let mut b = Link::incoming(now, config(2));
+    transfer(now, &mut a, &mut b).unwrap();
+    let greeting = LinkEvent::Greeting { info_hash: HASH, peer_id: PeerId::new([1; 20]) };
+    assert_eq!(events(&mut b), [greeting]);
+    assert_eq!(b.send_queue_bytes(), 0, "an unaccepted peer hears nothing");
+    b.accept(now, config(2).extended).unwrap();
+    transfer(now, &mut b, &mut a).unwrap();
+    let hello = PeerHello { peer_id: PeerId::new([2; 20]), features: Features::ALL };
+    let handshake = Message::ExtendedHandshake(config(2).extended);
+    assert_eq!(events(&mut a), [LinkEvent::Established(hello), LinkEvent::Message(handshake)]);
+}
+
+#[test]
+fn a_handshake_for_another_torrent_is_a_fault_that_stays() {
+    let now = start();
+    let mut a = Link::outgoing(now, config(1), HASH);
+    let other = Link::outgoing(now, config(2), InfoHash::new([8; 20]));
+    assert_eq!(receive(now, &mut a, &queued(&other)), Err(PeerFault::WrongInfoHash));
+    assert_eq!(a.handle_received(now), Err(PeerFault::WrongInfoHash));
+    assert_eq!(a.next_timeout(), None);
+}
+
+#[test]
+fn an_availability_message_comes_first_or_not_at_all() {
+    let now = start();
+    let (mut a, mut b) = open(now);
+    a.send(now, Message::Port(6881)).unwrap();
+    a.send(now, Message::HaveAll).unwrap();
+    transfer(now, &mut a, &mut b).unwrap();
+    a.send(now, Message::Bitfield(Bytes::from_static(b"\x80"))).unwrap();
+    assert_eq!(transfer(now, &mut a, &mut b), Err(PeerFault::NotFirst(id::BITFIELD)));
+}
+
+#[test]
+fn what_was_not_agreed_on_is_neither_sent_nor_taken() {
+    let now = start();
+    let plain = LinkConfig { features: Features::default(), ..config(2) };
+    let (mut a, mut b) = pair(now, config(1), plain);
+    assert_eq!(a.send(now, Message::HaveAll), Err(SendError::NotNegotiated));
+    let request = Message::Metadata(MetadataMessage::Request { piece: 0 });
+    assert_eq!(a.send(now, request), Err(SendError::NotNegotiated));
+    assert_eq!(receive(now, &mut b, b"\0\0\0\x01\x0e"), Err(PeerFault::FastNotNegotiated(14)));
+    let (_, mut b) = pair(now, config(1), LinkConfig { features: Features::default(), ..config(2) });
+    assert_eq!(receive(now, &mut b, b"\0\0\0\x04\x14\0de"), Err(PeerFault::ExtensionNotNegotiated));
+}
+
+#[test]
+fn ut_metadata_goes_out_under_the_peers_own_id() {
+    let now = start();
+    let (mut a, mut b) = open(now);
+    receive(now, &mut a, b"\0\0\0\x1b\x14\0d1:md11:ut_metadatai77eee").unwrap();
+    a.send(now, Message::Metadata(MetadataMessage::Request { piece: 3 })).unwrap();
+    assert_eq!(queued(&a)[4..6], [id::EXTENDED, 77]);
+    transfer(now, &mut a, &mut b).unwrap();
+    assert_eq!((events(&mut b), b.stats().unknown_messages), (vec![], 1), "77 is not the id that b gave");
+    receive(now, &mut a, b"\0\0\0\x1a\x14\0d1:md11:ut_metadatai0eee").unwrap();
+    let request = Message::Metadata(MetadataMessage::Request { piece: 3 });
+    assert_eq!(a.send(now, request), Err(SendError::NotNegotiated), "the peer turned it off");
+}
+
+#[test]
+fn silence_is_kept_alive_and_then_ended() {
+    let mut now = start();
+    let (mut a, mut b) = open(now);
+    let opened = now;
+    while now < opened + Duration::from_secs(105) {
+        now = a.next_timeout().unwrap();
+        a.handle_timeout(now).unwrap();
+    }
+    assert_eq!(now, opened + Duration::from_secs(110));
+    assert_eq!(queued(&a), [0; 4]);
+    b.handle_timeout(now).unwrap();
+    transfer(now, &mut a, &mut b).unwrap();
+    assert_eq!(events(&mut b), [LinkEvent::Message(Message::KeepAlive)]);
+    now = opened + Duration::from_secs(130);
+    assert_eq!(a.handle_timeout(now), Err(PeerFault::IdleTimeout));
+    b.handle_timeout(now).unwrap();
+}
+
+#[test]
+fn a_handshake_has_to_come_in_time() {
+    let now = start();
+    let mut link = Link::incoming(now, config(1));
+    receive(now, &mut link, b"\x13Bit").unwrap();
+    link.handle_timeout(now + Duration::from_secs(14)).unwrap();
+    assert_eq!(link.handle_timeout(now + Duration::from_secs(15)), Err(PeerFault::HandshakeTimeout));
+}
+
+#[test]
+fn an_idle_link_gives_its_buffer_back_and_keeps_its_unfinished_frame() {
+    let now = start();
+    let (mut a, mut b) = open(now);
+    let data = Bytes::from(vec![5; BLOCK_LEN as usize]);
+    for index in 0..30 {
+        a.send(now, Message::Piece { piece: PieceIndex::new(index), begin: 0, data: data.clone() }).unwrap();
+    }
+    let bytes = queued(&a);
+    receive(now, &mut b, &bytes[..bytes.len() - 20]).unwrap();
+    assert_eq!(events(&mut b).len(), 29);
+    b.handle_timeout(now + RELEASE_AFTER).unwrap();
+    assert!(b.recv.bytes.capacity() < 2 * BLOCK_LEN as usize);
+    receive(now, &mut b, &bytes[bytes.len() - 20..]).unwrap();
+    assert_eq!(events(&mut b).len(), 1);
+    b.handle_timeout(now + RELEASE_AFTER).unwrap();
+    assert!(b.recv.bytes.capacity() < 8 * 1024);
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let piece = || any::<u32>().prop_map(PieceIndex::new);
+    let block = (piece(), any::<u32>(), 1..=128 * 1024u32).prop_map(|(piece, begin, len)| Block { piece, begin, len });
+    let data = || proptest::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from);
+    prop_oneof![
+        Just(Message::KeepAlive),
+        Just(Message::Choke),
+        Just(Message::Unchoke),
+        Just(Message::Interested),
+        Just(Message::NotInterested),
+        piece().prop_map(Message::Have),
+        block.clone().prop_map(Message::Request),
+        block.clone().prop_map(Message::Cancel),
+        block.prop_map(Message::Reject),
+        any::<u16>().prop_map(Message::Port),
+        piece().prop_map(Message::Suggest),
+        piece().prop_map(Message::AllowedFast),
+        (piece(), any::<u32>(), data()).prop_map(|(piece, begin, data)| Message::Piece { piece, begin, data }),
+        (any::<u32>(), 0..=1u32 << 20, data()).prop_map(|(piece, total_size, data)| {
+            Message::Metadata(MetadataMessage::Data { piece, total_size, data })
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_split_of_the_bytes_gives_the_same_messages(
+        messages in proptest::collection::vec(message(), 1..30),
+        cuts in proptest::collection::vec(1..700usize, 1..20),
+    ) {
+        let now = start();
+        let (mut a, mut b) = open(now);
+        for message in &messages {
+            a.send(now, message.clone()).unwrap();
+        }
+        let mut stream = Vec::new();
+        while a.send_queue_bytes() > 0 {
+            let bytes = queued(&a);
+            a.handle_transmitted(now, bytes.len());
+            stream.extend_from_slice(&bytes);
+        }
+        let mut received = Vec::new();
+        let mut rest = &stream[..];
+        for cut in cuts.iter().cycle() {
+            let (now_part, later) = rest.split_at((*cut).min(rest.len()));
+            receive(now, &mut b, now_part).unwrap();
+            received.extend(events(&mut b));
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let expected: Vec<_> = messages.into_iter().map(LinkEvent::Message).collect();
+        prop_assert_eq!(received, expected);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic_and_never_choose_how_much_is_held(
+        reads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..20),
+        id in 0..24u8,
+    ) {
+        let now = start();
+        let (_, mut link) = open(now);
+        let _ = receive(now, &mut link, &[0, 0, 0, 13, id]);
+        for read in reads {
+            if receive(now, &mut link, &read).is_err() {
+                break;
+            }
+            events(&mut link);
+            prop_assert!(link.recv.bytes.capacity() < 64 * 1024);
+        }
+    }
+}
