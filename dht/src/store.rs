@@ -412,7 +412,11 @@ impl Iterator for Permutation {
     fn next(&mut self) -> Option<usize> {
         self.left = self.left.checked_sub(1)?;
         let index = self.next;
-        self.next = (self.next + self.stride) % self.len;
+        // The stride is shorter than the length, so that one subtraction does what a division would.
+        self.next += self.stride;
+        if self.next >= self.len {
+            self.next -= self.len;
+        }
         Some(index)
     }
 }
