@@ -24,3 +24,8 @@ pub use item_store::{ITEM_LIFETIME, ItemStore, PutError, StoredItem, StoredMutab
 pub use scrape::{BloomFilter, SCRAPE_PEERS_MAX};
 pub use store::{PEER_LIFETIME, PeerStore, SAMPLE_INTERVAL, Samples, Scrape};
 pub use token::{TOKEN_EPOCH, Token, Tokens};
+
+/// The examples of the README, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -557,12 +557,12 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_million_stays_in_the_budget_and_leaves_the_living_swarms_useful() {
+    fn a_hostile_flood_stays_in_the_budget_and_leaves_the_living_swarms_useful() {
         let mut world = world();
         for peer in 0..3000 {
             world.announce(0, 0, peer);
         }
-        for number in 0..1_000_000u64 {
+        for number in 0..200_000u64 {
             world.announce(0, 1 + number, 7);
             if number % 1000 == 0 {
                 // A living swarm is announced to now and then.
@@ -572,7 +572,7 @@ mod tests {
         assert!(world.store.used_bytes() <= BUDGET_BYTES);
         world.store.check_invariants();
         assert_eq!(world.sample(0, 0, 50).len(), 50, "the swarm of many still fills a reply");
-        assert_eq!(world.sample(0, 1_000_000, 50).len(), 1, "and nobody is refused");
+        assert_eq!(world.sample(0, 200_000, 50).len(), 1, "and nobody is refused");
     }
 
     #[test]
