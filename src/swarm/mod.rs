@@ -1,1 +1,25 @@
-//! The decisions of one torrent: whom to dial, what to ask for, whom to serve.
+//! The decisions of one torrent: whom to dial, what to ask for, whom to serve. [`Torrent`] is the machine; the other files
+//! are the rules it is made of.
+//!
+//! Deliberately absent: sockets, files, clocks and tasks. Payload goes through as [`bytes::Bytes`] and is never looked at.
+
+mod event;
+mod rate;
+mod status;
+
+mod blame;
+mod candidates;
+mod metadata;
+mod rarity;
+mod search;
+
+mod choker;
+mod peer;
+mod pieces;
+
+mod torrent;
+
+pub use event::{BanReason, CloseCause, CloseReason, DiskEvent, Event, Hello, Output, PeerKey, PeerSource};
+pub use search::SearchSchedule;
+pub use status::{Reason, Status};
+pub use torrent::{Torrent, TorrentConfig};

@@ -1,0 +1,210 @@
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::model::{Block, PieceIndex};
+use crate::wire::{Message, PeerFault};
+
+/// One connection attempt, ours or theirs. Never used again for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey(u64);
+
+impl PeerKey {
+    /// The key with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Who told us of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerSource {
+    /// A DHT node (BEP 5).
+    Dht,
+    /// The user, or the magnet link.
+    User,
+    /// The resume file: we were connected in an earlier session.
+    Resume,
+    /// The peer itself: it connected to us.
+    Incoming,
+}
+
+/// What the handshake of a peer says (BEP 3, 6, 10, 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// Its peer id.
+    pub peer_id: [u8; 20],
+    /// Whether both sides have the Fast extension.
+    pub fast: bool,
+    /// Whether both sides have the extension protocol.
+    pub extension: bool,
+    /// Whether it has a DHT node.
+    pub dht: bool,
+}
+
+/// Why a connection is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseCause {
+    /// We asked for it with [`Output::Close`], or the torrent ends.
+    ByUs,
+    /// The address did not answer, or refused.
+    DialFailed(ErrorKind),
+    /// The peer closed it.
+    Eof,
+    /// The connection broke.
+    Io(ErrorKind),
+    /// The peer broke a rule of the protocol.
+    Fault(PeerFault),
+    /// The peer does not read what it asked for.
+    TooSlow,
+}
+
+/// Why we close a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// It is ourselves.
+    OwnPeerId,
+    /// We are connected to this peer already.
+    Duplicate,
+    /// There is no room, or others are more useful.
+    NoRoom,
+    /// Neither side will ever want anything of the other.
+    BothComplete,
+    /// The address is banned.
+    Banned,
+    /// A bitfield that does not fit the torrent.
+    BadBitfield,
+    /// A piece or block that the torrent does not have.
+    BadRange,
+    /// The torrent is paused.
+    Paused,
+}
+
+/// What the disk did.
+#[derive(Debug)]
+pub enum DiskEvent {
+    /// Blocks of a piece were written.
+    Written {
+        /// The piece.
+        piece: PieceIndex,
+        /// How many bytes.
+        bytes: u32,
+    },
+    /// Every block of a piece was written and the piece hashed.
+    Hashed {
+        /// The piece.
+        piece: PieceIndex,
+        /// Whether it has the hash that the metadata say.
+        verified: bool,
+        /// A keyed digest of each block, when this or an earlier version of the piece failed.
+        digests: Option<Box<[u64]>>,
+    },
+    /// A run of blocks was read for a peer.
+    Read {
+        /// The peer that asked.
+        peer: PeerKey,
+        /// The run, as [`Output::Read`] named it.
+        run: Block,
+        /// Its bytes; `None` when they could not be read.
+        data: Option<Bytes>,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Connect to an address.
+    Dial {
+        /// The key of the attempt.
+        peer: PeerKey,
+        /// Where to.
+        addr: SocketAddr,
+    },
+    /// Send a message.
+    Send {
+        /// To whom.
+        peer: PeerKey,
+        /// What.
+        message: Message,
+    },
+    /// Close a connection. It is gone for the torrent; no [`CloseCause`] has to follow.
+    Close {
+        /// Which.
+        peer: PeerKey,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The info dictionary, checked against the info hash. The torrent goes on with
+    /// [`Torrent::handle_opened`](super::Torrent::handle_opened).
+    Metadata(Bytes),
+    /// Write consecutive blocks.
+    Write {
+        /// The piece.
+        piece: PieceIndex,
+        /// Offset of the first block within the piece, in bytes.
+        begin: u32,
+        /// The blocks' bytes.
+        blocks: Vec<Bytes>,
+    },
+    /// Read a run of blocks for a peer; answered by [`DiskEvent::Read`].
+    Read {
+        /// For whom.
+        peer: PeerKey,
+        /// The run.
+        run: Block,
+    },
+    /// The address of a DHT node that a peer told of (BEP 5, PORT). Ping it before believing it.
+    DhtNode(SocketAddr),
+    /// Something that the user may want to know.
+    Event(Event),
+}
+
+/// What happened to the torrent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A piece is verified.
+    PieceVerified(PieceIndex),
+    /// A piece has the wrong hash.
+    PieceFailed {
+        /// The piece.
+        piece: PieceIndex,
+        /// Who sent wrong blocks, as far as that is known already.
+        blamed: Vec<SocketAddr>,
+    },
+    /// A peer is not talked to any more.
+    PeerBanned {
+        /// Its address.
+        addr: SocketAddr,
+        /// What it did.
+        reason: BanReason,
+    },
+    /// Every piece is verified.
+    Completed,
+}
+
+/// What a banned peer did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BanReason {
+    /// It sent blocks that are not the torrent's.
+    CorruptBlocks,
+    /// It sent metadata that do not have the info hash.
+    CorruptMetadata,
+    /// It broke the protocol again and again.
+    Faults,
+}
+
+impl std::fmt::Display for BanReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::CorruptBlocks => "it sent corrupt blocks",
+            Self::CorruptMetadata => "it sent metadata of another torrent",
+            Self::Faults => "it broke the protocol several times",
+        })
+    }
+}

@@ -1,0 +1,43 @@
+use bytes::Bytes;
+
+use crate::model::InfoHash;
+
+/// What a torrent is started with, and its limits.
+#[derive(Debug, Clone)]
+pub struct TorrentConfig {
+    /// The info hash.
+    pub info_hash: InfoHash,
+    /// Our peer id: a connection to a peer that has it is one to ourselves.
+    pub peer_id: [u8; 20],
+    /// The info dictionary, when it is known from the start.
+    pub info_raw: Option<Bytes>,
+    /// Connections at most, those being set up included.
+    pub peers_max: usize,
+    /// Connections that are being set up by us at most: home routers count them.
+    pub half_open_max: usize,
+    /// Regular upload slots; one optimistic slot comes on top.
+    pub upload_slots: usize,
+    /// Bytes that may be asked for or wait to be written, over all peers. Bounds the memory of a download.
+    pub credit_bytes_max: u64,
+    /// Requests to one peer at most.
+    pub request_depth_max: usize,
+    /// Requests of one peer that we queue at most; what comes on top is rejected.
+    pub request_queue_max: usize,
+}
+
+impl TorrentConfig {
+    /// The usual limits.
+    pub fn new(info_hash: InfoHash, peer_id: [u8; 20]) -> Self {
+        Self {
+            info_hash,
+            peer_id,
+            info_raw: None,
+            peers_max: 200,
+            half_open_max: 30,
+            upload_slots: 4,
+            credit_bytes_max: 12 * 1024 * 1024,
+            request_depth_max: 400,
+            request_queue_max: 2000,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Dialling, admitting and losing peers.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Torrent;
+use crate::model::{Bitfield, Geometry};
+use crate::swarm::event::{BanReason, CloseCause, CloseReason, Event, Hello, Output, PeerKey, PeerSource};
+use crate::swarm::peer::{Peer, PeerPieces};
+use crate::swarm::pieces::Pieces;
+use crate::wire::{ALLOWED_FAST_COUNT, Message, allowed_fast_set};
+
+/// A peer may ask for the metadata so many times over.
+const METADATA_TIMES_MAX: u32 = 3;
+/// Metadata requests of one peer, at least.
+const METADATA_REQUESTS_MIN: u32 = 32;
+/// Connections whose address is remembered, for blame.
+const SENDERS_MAX: usize = 4096;
+
+impl Torrent {
+    /// Addresses of peers became known.
+    pub fn handle_candidates(&mut self, now: Instant, source: PeerSource, addrs: &[SocketAddr]) {
+        for addr in addrs {
+            let connected = self.peers.values().any(|peer| peer.outgoing && peer.addr == *addr);
+            if !connected {
+                self.candidates.add(now, *addr, source);
+            }
+        }
+        self.dial(now);
+    }
+
+    /// Somebody connected to us. `None`: there is no room, or the address is banned; the connection is to be closed.
+    pub fn handle_incoming(&mut self, now: Instant, addr: SocketAddr) -> Option<PeerKey> {
+        if self.paused || self.candidates.is_banned(&addr) || self.peers.len() >= self.config.peers_max {
+            return None;
+        }
+        Some(self.insert(now, addr, false))
+    }
+
+    /// Both handshakes of a connection are done.
+    pub fn handle_connected(&mut self, now: Instant, key: PeerKey, hello: Hello) {
+        if !self.peers.contains_key(&key) {
+            return;
+        }
+        if hello.peer_id == self.config.peer_id {
+            let addr = self.peers[&key].addr;
+            self.close(now, key, CloseReason::OwnPeerId);
+            self.candidates.forget(&addr);
+            return;
+        }
+        if self.is_duplicate(key, &hello) {
+            return self.close(now, key, CloseReason::Duplicate);
+        }
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.hello = Some(hello);
+        peer.connected_at = now;
+        self.introduce(key);
+    }
+
+    /// A connection is gone. One that the torrent does not know is none of its business.
+    pub fn handle_closed(&mut self, now: Instant, key: PeerKey, cause: CloseCause) {
+        let Some(peer) = self.peers.get(&key) else { return };
+        let (addr, outgoing, worked) = (peer.addr, peer.outgoing, peer.is_connected());
+        tracing::debug!(%addr, ?cause, "a connection is gone");
+        self.remove(now, key);
+        if outgoing {
+            match cause {
+                CloseCause::DialFailed(_) | CloseCause::Fault(_) => self.candidates.handle_failed(now, addr),
+                _ if worked => self.candidates.handle_ended(now, addr),
+                _ => self.candidates.handle_failed(now, addr),
+            }
+        }
+        self.dial(now);
+    }
+
+    /// The storage is open and these pieces are in it. From here on the torrent downloads and serves.
+    pub fn handle_opened(&mut self, now: Instant, geometry: Geometry, have: Bitfield) {
+        let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+        self.pieces = Some(Pieces::new(geometry, have, &mut self.chance));
+        for key in keys {
+            self.resolve_early(now, key);
+        }
+        self.dial(now);
+    }
+
+    /// Dials due candidates while there is room.
+    pub(super) fn dial(&mut self, now: Instant) {
+        if self.paused || self.is_complete() {
+            return;
+        }
+        let mut half_open = self.peers.values().filter(|peer| peer.outgoing && !peer.is_connected()).count();
+        while half_open < self.config.half_open_max && self.peers.len() < self.config.peers_max {
+            let Some(addr) = self.candidates.next(now) else { return };
+            let peer = self.insert(now, addr, true);
+            self.outputs.push_back(Output::Dial { peer, addr });
+            half_open += 1;
+        }
+    }
+
+    /// Closes a connection for a reason of ours.
+    pub(super) fn close(&mut self, now: Instant, key: PeerKey, reason: CloseReason) {
+        let Some(peer) = self.peers.get(&key) else { return };
+        let (addr, outgoing) = (peer.addr, peer.outgoing);
+        tracing::debug!(%addr, ?reason, "closing a connection");
+        self.remove(now, key);
+        self.outputs.push_back(Output::Close { peer: key, reason });
+        if outgoing {
+            match reason {
+                CloseReason::BadBitfield | CloseReason::BadRange => self.candidates.handle_failed(now, addr),
+                _ => self.candidates.handle_ended(now, addr),
+            }
+        }
+    }
+
+    /// Bans an address and closes its connections.
+    pub(super) fn ban(&mut self, now: Instant, addr: SocketAddr, reason: BanReason) {
+        self.candidates.ban(now, addr);
+        self.tell(Event::PeerBanned { addr, reason });
+        let banned: Vec<PeerKey> =
+            self.peers.iter().filter(|(_, peer)| self.candidates.is_banned(&peer.addr)).map(|(key, _)| *key).collect();
+        for key in banned {
+            self.close(now, key, CloseReason::Banned);
+        }
+        self.dial(now);
+    }
+
+    fn insert(&mut self, now: Instant, addr: SocketAddr, outgoing: bool) -> PeerKey {
+        self.keys += 1;
+        let key = PeerKey::new(self.keys);
+        let metadata_pieces = self.info_raw.as_ref().map_or(0, |raw| raw.len().div_ceil(16 * 1024) as u32);
+        let metadata_budget = METADATA_REQUESTS_MIN + METADATA_TIMES_MAX * metadata_pieces;
+        self.peers.insert(key, Peer::new(now, addr, outgoing, metadata_budget));
+        self.senders.insert(key, addr);
+        if self.senders.len() > SENDERS_MAX {
+            self.senders.pop_first();
+        }
+        key
+    }
+
+    /// Whether another connection has the same peer id and IP address: peer ids alone can be copied.
+    fn is_duplicate(&self, key: PeerKey, hello: &Hello) -> bool {
+        let ip = self.peers[&key].addr.ip();
+        let same =
+            |other: &Peer| other.addr.ip() == ip && other.hello.is_some_and(|other| other.peer_id == hello.peer_id);
+        self.peers.iter().any(|(other_key, other)| *other_key != key && same(other))
+    }
+
+    /// The first messages: what we have. A peer without any of our pieces to fear from us learns them as we get them.
+    fn introduce(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get(&key) else { return };
+        let (fast, addr) = (peer.has_fast(), peer.addr);
+        let Some(pieces) = &self.pieces else {
+            if fast {
+                self.send(key, Message::HaveNone);
+            }
+            return;
+        };
+        let have = pieces.have();
+        let piece_count = have.piece_count();
+        let message = match (fast, have.is_full(), have.is_empty()) {
+            (true, true, _) => Some(Message::HaveAll),
+            (true, _, true) => Some(Message::HaveNone),
+            (false, _, true) => None,
+            _ => Some(Message::Bitfield(have.as_bytes().to_vec().into())),
+        };
+        if let Some(message) = message {
+            self.send(key, message);
+        }
+        if let (true, SocketAddr::V4(addr)) = (fast, addr) {
+            let allowed = allowed_fast_set(*addr.ip(), &self.config.info_hash, piece_count, ALLOWED_FAST_COUNT);
+            for piece in &allowed {
+                self.send(key, Message::AllowedFast(*piece));
+            }
+            if let Some(peer) = self.peers.get_mut(&key) {
+                peer.allowed_by_us = allowed;
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&key)
+            && matches!(peer.pieces, PeerPieces::Early(_))
+        {
+            peer.pieces = PeerPieces::Some(Bitfield::empty(piece_count));
+        }
+    }
+
+    /// Understands what a peer told before the metadata were known, and tells it what we have.
+    fn resolve_early(&mut self, now: Instant, key: PeerKey) {
+        let Some(pieces) = &self.pieces else { return };
+        let have = pieces.have().clone();
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let PeerPieces::Early(early) = &mut peer.pieces else { return };
+        let Some(resolved) = std::mem::take(early).resolve(have.piece_count()) else {
+            return self.close(now, key, CloseReason::BadBitfield);
+        };
+        peer.pieces = resolved;
+        let connected = peer.is_connected();
+        self.count_in(key);
+        if connected {
+            // We said that we have nothing, or nothing at all: a bitfield may come first only.
+            for piece in have.iter() {
+                self.send(key, Message::Have(piece));
+            }
+            self.update_interest(key);
+            self.ask(now, key);
+            self.close_if_useless(now, key);
+        }
+    }
+
+    /// Takes a peer out with everything that counts it.
+    fn remove(&mut self, now: Instant, key: PeerKey) {
+        self.release_asks(key);
+        self.metadata.forget(key);
+        let Some(peer) = self.peers.remove(&key) else { return };
+        self.reading -= u64::from(peer.serves.reading_bytes);
+        if let Some(pieces) = &mut self.pieces {
+            pieces.disown(key);
+            if let PeerPieces::Some(field) = &peer.pieces {
+                for piece in field.iter() {
+                    pieces.lose(piece, &mut self.chance);
+                }
+            }
+        }
+        if !peer.we_choke {
+            self.fill_slots(now);
+        }
+        self.ask_all(now);
+    }
+}

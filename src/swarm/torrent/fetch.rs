@@ -1,0 +1,88 @@
+//! The metadata: fetched from peers, and given to peers (BEP 9).
+
+use std::time::Instant;
+
+use super::Torrent;
+use crate::swarm::event::{BanReason, Output, PeerKey};
+use crate::swarm::metadata::Assembly;
+use crate::wire::{ExtendedHandshake, METADATA_PIECE_LEN, Message, MetadataMessage};
+
+impl Torrent {
+    pub(super) fn handle_extended(&mut self, now: Instant, key: PeerKey, handshake: &ExtendedHandshake) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.takes_metadata = handshake.ut_metadata;
+        peer.upload_only = handshake.upload_only;
+        // Its own word, by the address family of the connection; the port we see is that of the connection.
+        if let (false, Some(port)) = (peer.outgoing, handshake.port.filter(|port| *port != 0)) {
+            tracing::trace!(addr = %peer.addr, port, "an incoming peer listens");
+        }
+        if self.has_metadata() {
+            self.close_if_useless(now, key);
+        } else if let (true, Some(len)) = (handshake.ut_metadata, handshake.metadata_size) {
+            self.metadata.handle_claim(key, len);
+            self.ask_metadata(now);
+        }
+    }
+
+    pub(super) fn handle_metadata(&mut self, now: Instant, key: PeerKey, message: MetadataMessage) {
+        match message {
+            MetadataMessage::Request { piece } => self.serve_metadata(key, piece),
+            MetadataMessage::Reject { piece } => {
+                self.metadata.handle_reject(key, piece);
+                self.ask_metadata(now);
+            }
+            MetadataMessage::Data { piece, data, .. } => self.handle_metadata_piece(now, key, piece, data),
+        }
+    }
+
+    fn handle_metadata_piece(&mut self, now: Instant, key: PeerKey, piece: u32, data: bytes::Bytes) {
+        if self.has_metadata() {
+            return;
+        }
+        self.down.add(now, data.len() as u64);
+        match self.metadata.handle_data(key, piece, data) {
+            Assembly::Incomplete => {}
+            Assembly::Complete(info_raw) => {
+                self.info_raw = Some(info_raw.clone());
+                self.outputs.push_back(Output::Metadata(info_raw));
+                return;
+            }
+            Assembly::Wrong(senders) => {
+                if let [liar] = senders[..]
+                    && let Some(addr) = self.senders.get(&liar).copied()
+                {
+                    self.ban(now, addr, BanReason::CorruptMetadata);
+                }
+            }
+        }
+        self.ask_metadata(now);
+    }
+
+    /// Asks for what is missing.
+    pub(super) fn ask_metadata(&mut self, now: Instant) {
+        if self.has_metadata() || self.paused {
+            return;
+        }
+        for (peer, piece) in self.metadata.requests(now) {
+            self.send(peer, Message::Metadata(MetadataMessage::Request { piece }));
+        }
+    }
+
+    fn serve_metadata(&mut self, key: PeerKey, piece: u32) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if !peer.takes_metadata {
+            return;
+        }
+        let start = u64::from(piece) * u64::from(METADATA_PIECE_LEN);
+        let answer = match &self.info_raw {
+            Some(raw) if start < raw.len() as u64 && peer.metadata_budget > 0 => {
+                peer.metadata_budget -= 1;
+                let start = start as usize;
+                let end = raw.len().min(start + METADATA_PIECE_LEN as usize);
+                MetadataMessage::Data { piece, total_size: raw.len() as u32, data: raw.slice(start..end) }
+            }
+            _ => MetadataMessage::Reject { piece },
+        };
+        self.send(key, Message::Metadata(answer));
+    }
+}

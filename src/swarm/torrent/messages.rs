@@ -1,0 +1,222 @@
+//! What peers say.
+
+use std::time::Instant;
+
+use super::Torrent;
+use crate::model::{Bitfield, Block, PieceIndex};
+use crate::swarm::event::{CloseReason, Output, PeerKey};
+use crate::swarm::peer::PeerPieces;
+use crate::wire::Message;
+
+impl Torrent {
+    /// A run of messages of one peer, in their order; `messages` is empty afterwards.
+    pub fn handle_messages(&mut self, now: Instant, key: PeerKey, messages: &mut Vec<Message>) {
+        let mut blocks = super::download::Run::default();
+        for message in messages.drain(..) {
+            if !self.peers.contains_key(&key) {
+                return self.write(blocks);
+            }
+            match message {
+                Message::Piece { piece, begin, data } => self.handle_piece(now, key, piece, begin, data, &mut blocks),
+                message => self.handle_message(now, key, message),
+            }
+        }
+        self.write(blocks);
+        self.ask(now, key);
+        self.pump(key);
+    }
+
+    fn handle_message(&mut self, now: Instant, key: PeerKey, message: Message) {
+        match message {
+            Message::Choke => self.handle_choke(now, key),
+            Message::Unchoke => self.handle_unchoke(key),
+            Message::Interested => self.handle_interested(now, key, true),
+            Message::NotInterested => self.handle_interested(now, key, false),
+            Message::Have(piece) => self.handle_have(now, key, piece),
+            Message::Bitfield(bytes) => self.handle_bitfield(now, key, bytes),
+            Message::HaveAll => self.handle_have_all(now, key),
+            Message::HaveNone | Message::KeepAlive | Message::Piece { .. } => {}
+            Message::Request(block) => self.handle_request(now, key, block),
+            Message::Cancel(block) => self.handle_cancel(key, block),
+            Message::Reject(block) => self.handle_reject(key, &block),
+            Message::AllowedFast(piece) | Message::Suggest(piece) => self.handle_allowed(key, piece, &message),
+            Message::Port(port) => self.handle_port(key, port),
+            Message::ExtendedHandshake(handshake) => self.handle_extended(now, key, &handshake),
+            Message::Metadata(message) => self.handle_metadata(now, key, message),
+        }
+    }
+
+    fn handle_choke(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.they_choke = true;
+        let fast = peer.has_fast();
+        if let Some(pieces) = &mut self.pieces {
+            pieces.disown(key);
+        }
+        // With the Fast extension each request is rejected or served; without it all are forgotten (BEP 6).
+        if !fast {
+            self.release_asks(key);
+            self.ask_all(now);
+        }
+    }
+
+    fn handle_unchoke(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.they_choke = false;
+        }
+    }
+
+    fn handle_interested(&mut self, now: Instant, key: PeerKey, interested: bool) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if std::mem::replace(&mut peer.they_interested, interested) == interested {
+            return;
+        }
+        if interested {
+            self.fill_slots(now);
+        } else if !self.peers[&key].we_choke {
+            self.choke(now, key);
+            self.fill_slots(now);
+        }
+    }
+
+    fn handle_have(&mut self, now: Instant, key: PeerKey, piece: PieceIndex) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(pieces) = &mut self.pieces else {
+            if let PeerPieces::Early(early) = &mut peer.pieces {
+                early.push_have(piece);
+            }
+            return;
+        };
+        if !pieces.geometry().contains(piece) {
+            return self.close(now, key, CloseReason::BadRange);
+        }
+        let PeerPieces::Some(field) = &mut peer.pieces else { return };
+        if !field.insert(piece) {
+            return;
+        }
+        let full = field.is_full();
+        pieces.gain(piece, &mut self.chance);
+        peer.useful += u32::from(!pieces.have().contains(piece));
+        if full {
+            self.promote_to_seed(key);
+        }
+        self.update_interest(key);
+        self.close_if_useless(now, key);
+    }
+
+    fn handle_bitfield(&mut self, now: Instant, key: PeerKey, bytes: bytes::Bytes) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(pieces) = &self.pieces else {
+            if let PeerPieces::Early(early) = &mut peer.pieces {
+                early.bitfield = Some(bytes);
+            }
+            return;
+        };
+        let Some(field) = Bitfield::from_bytes(&bytes, pieces.geometry().piece_count()) else {
+            return self.close(now, key, CloseReason::BadBitfield);
+        };
+        self.replace_pieces(now, key, PeerPieces::Some(field));
+    }
+
+    fn handle_have_all(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        match &mut peer.pieces {
+            PeerPieces::Early(early) if self.pieces.is_none() => early.all = true,
+            _ => self.replace_pieces(now, key, PeerPieces::All),
+        }
+    }
+
+    /// The peer's first word about its pieces.
+    fn replace_pieces(&mut self, now: Instant, key: PeerKey, theirs: PeerPieces) {
+        self.count_out(key);
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.pieces = theirs;
+        }
+        self.count_in(key);
+        self.update_interest(key);
+        self.close_if_useless(now, key);
+    }
+
+    /// Counts the pieces of a peer into availability and use. A full bitfield becomes "everything".
+    pub(super) fn count_in(&mut self, key: PeerKey) {
+        let (Some(peer), Some(pieces)) = (self.peers.get_mut(&key), &mut self.pieces) else { return };
+        if matches!(&peer.pieces, PeerPieces::Some(field) if field.is_full()) {
+            peer.pieces = PeerPieces::All;
+        }
+        peer.useful = match &peer.pieces {
+            PeerPieces::Early(_) => 0,
+            PeerPieces::All => pieces.geometry().piece_count() - pieces.have().count(),
+            PeerPieces::Some(field) => {
+                let mut useful = 0;
+                for piece in field.iter() {
+                    useful += u32::from(!pieces.have().contains(piece));
+                    pieces.gain(piece, &mut self.chance);
+                }
+                useful
+            }
+        };
+    }
+
+    fn count_out(&mut self, key: PeerKey) {
+        let (Some(peer), Some(pieces)) = (self.peers.get_mut(&key), &mut self.pieces) else { return };
+        if let PeerPieces::Some(field) = &peer.pieces {
+            field.iter().for_each(|piece| pieces.lose(piece, &mut self.chance));
+        }
+    }
+
+    fn promote_to_seed(&mut self, key: PeerKey) {
+        self.count_out(key);
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.pieces = PeerPieces::All;
+        }
+    }
+
+    /// Tells the peer whether we want anything of it, when that changed.
+    pub(super) fn update_interest(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let interested = peer.useful > 0;
+        if peer.is_connected() && std::mem::replace(&mut peer.we_interested, interested) != interested {
+            self.send(key, if interested { Message::Interested } else { Message::NotInterested });
+        }
+    }
+
+    /// Ends a connection on which neither side will ever ask for anything.
+    pub(super) fn close_if_useless(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get(&key) else { return };
+        if self.is_complete() && peer.is_connected() && (peer.is_seed() || peer.upload_only) {
+            self.close(now, key, CloseReason::BothComplete);
+        }
+    }
+
+    fn handle_reject(&mut self, key: PeerKey, block: &Block) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if !peer.asks.remove(block) {
+            return;
+        }
+        peer.allowed_by_them.retain(|piece| *piece != block.piece);
+        self.credit_used -= u64::from(block.len);
+        if let Some(pieces) = &mut self.pieces {
+            pieces.release(block, key);
+        }
+    }
+
+    fn handle_allowed(&mut self, key: PeerKey, piece: PieceIndex, message: &Message) {
+        /// More pieces than this are no courtesy but a way to fill memory.
+        const ALLOWED_MAX: usize = 64;
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let allowed = &mut peer.allowed_by_them;
+        if matches!(message, Message::AllowedFast(_)) && allowed.len() < ALLOWED_MAX && !allowed.contains(&piece) {
+            allowed.push(piece);
+        }
+    }
+
+    fn handle_port(&mut self, key: PeerKey, port: u16) {
+        if let Some(peer) = self.peers.get(&key)
+            && port != 0
+        {
+            let mut addr = peer.addr;
+            addr.set_port(port);
+            self.outputs.push_back(Output::DhtNode(addr));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The machine of one torrent. What happens is told with `handle_*`; what is to be done is drained with `poll_output`.
+
+mod config;
+mod connections;
+mod download;
+mod fetch;
+mod messages;
+mod timers;
+mod upload;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
+
+use super::blame::Blame;
+use super::candidates::Candidates;
+use super::choker::Choker;
+use super::event::{Event, Output, PeerKey};
+use super::metadata::MetadataFetch;
+use super::peer::Peer;
+use super::pieces::Pieces;
+use super::rate::Rate;
+use super::status::{Reason, Status};
+use crate::model::Bitfield;
+use crate::wire::Message;
+
+pub use config::TorrentConfig;
+
+/// Rates for people look back about this far.
+const STATUS_WINDOW: Duration = Duration::from_secs(5);
+
+/// One torrent: whom to dial, what to ask for, whom to serve.
+#[derive(Debug)]
+pub struct Torrent {
+    config: TorrentConfig,
+    chance: ChaCha8Rng,
+    peers: BTreeMap<PeerKey, Peer>,
+    keys: u64,
+    candidates: Candidates,
+    /// The info dictionary, once it is known.
+    info_raw: Option<bytes::Bytes>,
+    metadata: MetadataFetch,
+    /// `None` until the storage is open.
+    pieces: Option<Pieces>,
+    blame: Blame,
+    /// Addresses of the newest connections, ended ones included: a block may be found wrong after its sender left.
+    senders: BTreeMap<PeerKey, SocketAddr>,
+    choker: Choker,
+    /// Bytes that were asked for or wait to be written.
+    credit_used: u64,
+    /// Bytes that wait to be written.
+    unwritten: u64,
+    /// Bytes being read for all peers.
+    reading: u64,
+    down: Rate,
+    up: Rate,
+    paused: bool,
+    next_tick: Instant,
+    next_choke: Instant,
+    outputs: VecDeque<Output>,
+}
+
+impl Torrent {
+    /// A torrent without storage: it fetches the metadata if `config` has none, and goes on with
+    /// [`Torrent::handle_opened`].
+    pub fn new(config: TorrentConfig, seed: [u8; 32], now: Instant) -> Self {
+        Self {
+            chance: ChaCha8Rng::from_seed(seed),
+            peers: BTreeMap::new(),
+            keys: 0,
+            candidates: Candidates::default(),
+            info_raw: config.info_raw.clone(),
+            metadata: MetadataFetch::new(config.info_hash),
+            pieces: None,
+            blame: Blame::default(),
+            senders: BTreeMap::new(),
+            choker: Choker::new(config.upload_slots),
+            credit_used: 0,
+            unwritten: 0,
+            reading: 0,
+            down: Rate::new(now, STATUS_WINDOW),
+            up: Rate::new(now, STATUS_WINDOW),
+            paused: false,
+            next_tick: now,
+            next_choke: now,
+            outputs: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// What is to be done next. Drain it after every `handle_*`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether more addresses would be of use.
+    pub fn wants_peers(&self) -> bool {
+        let wants_data = self.pieces.as_ref().is_none_or(|pieces| !pieces.is_complete());
+        !self.paused && wants_data && self.candidates.len() < self.config.peers_max
+    }
+
+    /// The pieces that are verified; `None` until the storage is open.
+    pub fn have(&self) -> Option<&Bitfield> {
+        self.pieces.as_ref().map(Pieces::have)
+    }
+
+    /// Whether every piece is verified.
+    pub fn is_complete(&self) -> bool {
+        self.pieces.as_ref().is_some_and(Pieces::is_complete)
+    }
+
+    /// Whether the info dictionary is known.
+    pub fn has_metadata(&self) -> bool {
+        self.info_raw.is_some()
+    }
+
+    /// Addresses that worked, for the next session.
+    pub fn good_addrs(&self) -> Vec<SocketAddr> {
+        self.peers.values().filter(|peer| peer.outgoing && peer.is_connected()).map(|peer| peer.addr).collect()
+    }
+
+    /// How far the torrent is.
+    pub fn status(&self) -> Status {
+        let connected = self.peers.values().filter(|peer| peer.is_connected()).count();
+        Status {
+            has_metadata: self.has_metadata(),
+            is_complete: self.is_complete(),
+            bytes_done: self.pieces.as_ref().map_or(0, Pieces::bytes_have),
+            bytes_total: self.pieces.as_ref().map_or(0, |pieces| pieces.geometry().total_len()),
+            down_bps: self.down.bps(),
+            up_bps: self.up.bps(),
+            downloaded: self.down.total(),
+            uploaded: self.up.total(),
+            peers_connected: connected,
+            peers_known: self.candidates.len().max(self.peers.len()),
+            reason: self.reason(connected),
+        }
+    }
+
+    fn reason(&self, connected: usize) -> Option<Reason> {
+        if self.paused {
+            return Some(Reason::Paused);
+        }
+        if self.is_complete() || self.down.bps() > 0 {
+            return None;
+        }
+        if self.has_metadata() && self.pieces.is_none() {
+            return Some(Reason::OpeningStorage);
+        }
+        if connected == 0 {
+            let known = self.candidates.len();
+            let dialing = self.peers.len();
+            return Some(if known == 0 { Reason::NoPeersFound } else { Reason::NoPeerReached { known, dialing } });
+        }
+        if self.pieces.is_none() {
+            return Some(match self.metadata.peer_count() {
+                0 => Reason::NobodyHasMetadata { connected },
+                peers => Reason::FetchingMetadata { peers },
+            });
+        }
+        let useful = self.peers.values().filter(|peer| peer.useful > 0);
+        let open = useful.clone().filter(|peer| !peer.they_choke).count();
+        match useful.count() {
+            0 => Some(Reason::NobodyHasMissingPieces { connected }),
+            useful if open == 0 => Some(Reason::AllChoke { connected: useful }),
+            _ if self.unwritten >= self.config.credit_bytes_max / 2 => Some(Reason::WaitingForDisk),
+            _ => Some(Reason::WaitingForBlocks { peers: open }),
+        }
+    }
+
+    /// The info dictionary as it goes to other peers (BEP 9).
+    pub fn set_metadata(&mut self, info_raw: bytes::Bytes) {
+        self.info_raw = Some(info_raw);
+    }
+
+    /// Stops dialling, asking and serving; closes every connection.
+    pub fn pause(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.paused, true) {
+            let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+            for key in keys {
+                self.close(now, key, super::event::CloseReason::Paused);
+            }
+        }
+    }
+
+    /// Goes on after [`Torrent::pause`].
+    pub fn resume(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.paused, false) {
+            self.next_tick = now;
+            self.dial(now);
+        }
+    }
+
+    fn send(&mut self, peer: PeerKey, message: Message) {
+        self.outputs.push_back(Output::Send { peer, message });
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Panics when the parts of the machine disagree. For tests and the simulator, after every step.
+    pub fn check_invariants(&self) {
+        let asked: u64 =
+            self.peers.values().flat_map(|peer| peer.asks.blocks()).map(|block| u64::from(block.len)).sum();
+        assert_eq!(self.credit_used, asked + self.unwritten, "credit covers what was asked for or is unwritten");
+        assert!(asked == 0 || self.credit_used <= self.config.credit_bytes_max + u64::from(crate::model::BLOCK_LEN));
+        let reading: u64 = self.peers.values().map(|peer| u64::from(peer.serves.reading_bytes)).sum();
+        assert_eq!(self.reading, reading, "bytes being read");
+        if let Some(pieces) = &self.pieces {
+            pieces.check_invariants();
+            for (key, peer) in &self.peers {
+                let useful = pieces.have().missing().filter(|piece| peer.has(*piece)).count();
+                assert_eq!(peer.useful as usize, useful, "useful pieces of {key:?}");
+                assert!(!peer.is_connected() || peer.we_interested == (useful > 0), "interest in {key:?}");
+            }
+        }
+    }
+}

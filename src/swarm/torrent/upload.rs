@@ -1,0 +1,187 @@
+//! Choking, and serving blocks.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::Torrent;
+use crate::model::Block;
+use crate::swarm::choker::Candidate;
+use crate::swarm::event::{CloseReason, Output, PeerKey};
+use crate::swarm::peer::{Peer, ReadRun};
+use crate::wire::Message;
+
+/// Bytes read from the disk in one run at most.
+const READ_RUN_MAX: u32 = 256 * 1024;
+/// Bytes of one peer that are being read or on their way to the socket at most.
+const PEER_BYTES_MAX: u32 = 1024 * 1024;
+/// Bytes being read for all peers at most.
+const READING_MAX: u64 = 8 * 1024 * 1024;
+/// The longest request that is served (the convention is 16 KiB).
+const REQUEST_LEN_MAX: u32 = 128 * 1024;
+
+impl Torrent {
+    /// Payload reached the socket of a peer.
+    pub fn handle_sent(&mut self, now: Instant, key: PeerKey, payload_bytes: u32) {
+        self.up.add(now, u64::from(payload_bytes));
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.up.add(now, u64::from(payload_bytes));
+            peer.serves.queued_bytes = peer.serves.queued_bytes.saturating_sub(payload_bytes);
+            self.pump(key);
+        }
+    }
+
+    pub(super) fn handle_request(&mut self, now: Instant, key: PeerKey, block: Block) {
+        let (Some(peer), Some(pieces)) = (self.peers.get_mut(&key), &self.pieces) else {
+            return self.reject(key, block);
+        };
+        if !pieces.geometry().contains_range(&block) {
+            return self.close(now, key, CloseReason::BadRange);
+        }
+        let allowed = !peer.we_choke || peer.allowed_by_us.contains(&block.piece);
+        let fits = block.len <= REQUEST_LEN_MAX && peer.serves.waiting.len() < self.config.request_queue_max;
+        if allowed && fits && pieces.have().contains(block.piece) {
+            peer.serves.waiting.push_back(block);
+        } else {
+            self.reject(key, block);
+        }
+    }
+
+    pub(super) fn handle_cancel(&mut self, key: PeerKey, block: Block) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let waiting = peer.serves.waiting.iter().position(|other| *other == block);
+        if let Some(at) = waiting {
+            peer.serves.waiting.remove(at);
+            return self.reject(key, block);
+        }
+        for run in &mut peer.serves.reading {
+            if let Some(at) = run.requests.iter().position(|other| *other == block) {
+                run.requests.remove(at);
+                return self.reject(key, block);
+            }
+        }
+        // It is on its way to the socket already: that it is sent is an answer too.
+    }
+
+    /// With the Fast extension every request gets an answer (BEP 6).
+    fn reject(&mut self, key: PeerKey, block: Block) {
+        if self.peers.get(&key).is_some_and(Peer::has_fast) {
+            self.send(key, Message::Reject(block));
+        }
+    }
+
+    /// Reads for a peer what its budget allows, in runs.
+    pub(super) fn pump(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let serves = &mut peer.serves;
+        while serves.reading_bytes + serves.queued_bytes < PEER_BYTES_MAX && self.reading < READING_MAX {
+            let Some(first) = serves.waiting.pop_front() else { return };
+            let mut run = first;
+            let mut requests = vec![first];
+            while let Some(next) = serves.waiting.front() {
+                let follows = next.piece == run.piece && next.begin == run.begin + run.len;
+                if !follows || run.len + next.len > READ_RUN_MAX {
+                    break;
+                }
+                run.len += next.len;
+                requests.push(*next);
+                serves.waiting.pop_front();
+            }
+            serves.reading_bytes += run.len;
+            self.reading += u64::from(run.len);
+            serves.reading.push(ReadRun { run, requests });
+            self.outputs.push_back(Output::Read { peer: key, run });
+        }
+    }
+
+    pub(super) fn handle_read(&mut self, key: PeerKey, run: &Block, data: Option<Bytes>) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(at) = peer.serves.reading.iter().position(|reading| reading.run == *run) else { return };
+        let reading = peer.serves.reading.swap_remove(at);
+        peer.serves.reading_bytes -= run.len;
+        self.reading -= u64::from(run.len);
+        for block in reading.requests {
+            let Some(data) = &data else {
+                self.reject(key, block);
+                continue;
+            };
+            let start = (block.begin - run.begin) as usize;
+            let data = data.slice(start..start + block.len as usize);
+            if let Some(peer) = self.peers.get_mut(&key) {
+                peer.serves.queued_bytes += block.len;
+            }
+            self.send(key, Message::Piece { piece: block.piece, begin: block.begin, data });
+        }
+        self.pump(key);
+    }
+
+    /// Gives free slots away at once: nobody waits for a round while there is room.
+    pub(super) fn fill_slots(&mut self, now: Instant) {
+        let served = self.peers.values().filter(|peer| !peer.we_choke).count();
+        let mut free = self.choker.slots().saturating_sub(served);
+        let waiting: Vec<PeerKey> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.we_choke && peer.they_interested && peer.is_connected())
+            .map(|(key, _)| *key)
+            .collect();
+        for key in waiting {
+            if free == 0 || self.paused {
+                return;
+            }
+            self.unchoke(now, key);
+            free -= 1;
+        }
+    }
+
+    /// A round of the choker.
+    pub(super) fn choke_round(&mut self, now: Instant) {
+        let candidates: Vec<Candidate> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is_connected())
+            .map(|(key, peer)| Candidate {
+                peer: *key,
+                interested: peer.they_interested,
+                snubbed: peer.asks.snubbed,
+                connected_at: peer.connected_at,
+                unchoked_at: peer.unchoked_at,
+                choked_at: peer.choked_at,
+                down_bps: peer.down.bps(),
+                up_bps: peer.up.bps(),
+            })
+            .collect();
+        let seeding = self.is_complete();
+        let unchoked = self.choker.decide(now, seeding, &candidates, &mut self.chance);
+        for candidate in &candidates {
+            match (unchoked.contains(&candidate.peer), candidate.unchoked_at.is_some()) {
+                (true, false) => self.unchoke(now, candidate.peer),
+                (false, true) => self.choke(now, candidate.peer),
+                _ => {}
+            }
+        }
+    }
+
+    fn unchoke(&mut self, now: Instant, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.we_choke = false;
+            peer.unchoked_at = Some(now);
+            self.send(key, Message::Unchoke);
+        }
+    }
+
+    /// Chokes a peer. What it asked for is rejected; without the Fast extension it knows that by the choke.
+    pub(super) fn choke(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.we_choke = true;
+        (peer.unchoked_at, peer.choked_at) = (None, Some(now));
+        let mut dropped: Vec<Block> = peer.serves.waiting.drain(..).collect();
+        for run in &mut peer.serves.reading {
+            dropped.append(&mut run.requests);
+        }
+        self.send(key, Message::Choke);
+        for block in dropped {
+            self.reject(key, block);
+        }
+    }
+}
