@@ -1,0 +1,127 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::model::{Block, Info};
+
+/// Where the bytes of a torrent stand on the disk.
+#[derive(Debug)]
+pub struct Layout {
+    info: Arc<Info>,
+    folder: PathBuf,
+    files: Vec<LayoutFile>,
+}
+
+/// A file of the torrent on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayoutFile {
+    /// The components of its path below the folder, each safe.
+    pub components: Vec<String>,
+    /// Length in bytes.
+    pub len: u64,
+    /// Offset in bytes of its first byte from the start of the torrent.
+    pub offset: u64,
+    /// Zeros that are not on the disk (BEP 47).
+    pub padding: bool,
+}
+
+/// A part of a block within one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Position of the file in [`Layout::files`].
+    pub file: usize,
+    /// Offset in bytes within the file.
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+impl Layout {
+    /// The layout of a torrent in `folder`: its one file there, or its own folder there with the files in it.
+    pub fn new(folder: &Path, info: Arc<Info>) -> Self {
+        let single = info.is_single_file();
+        let files = info
+            .files()
+            .iter()
+            .map(|file| {
+                let own = (!single).then(|| info.name().to_owned());
+                let components = own.into_iter().chain(file.path.split('/').map(str::to_owned)).collect();
+                LayoutFile { components, len: file.len, offset: file.offset, padding: file.padding }
+            })
+            .collect();
+        Self { info, folder: folder.to_path_buf(), files }
+    }
+
+    /// The torrent.
+    pub fn info(&self) -> &Arc<Info> {
+        &self.info
+    }
+
+    /// The folder that nothing is ever written outside of.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The files in the order of their bytes.
+    pub fn files(&self) -> &[LayoutFile] {
+        &self.files
+    }
+
+    /// The whole path of a file.
+    pub fn path(&self, file: usize) -> PathBuf {
+        let mut path = self.folder.clone();
+        path.extend(&self.files[file].components);
+        path
+    }
+
+    /// The parts of files that a range of a piece covers, in their order. Empty files have none.
+    pub fn spans(&self, block: &Block) -> impl Iterator<Item = Span> + '_ {
+        let start = self.info.geometry().piece_offset(block.piece) + u64::from(block.begin);
+        let end = start + u64::from(block.len);
+        let first = self.files.partition_point(|file| file.offset + file.len <= start);
+        let covering = self.files.iter().enumerate().skip(first).take_while(move |(_, file)| file.offset < end);
+        covering.filter(|(_, file)| file.len > 0).map(move |(index, file)| {
+            let from = start.max(file.offset);
+            let to = end.min(file.offset + file.len);
+            // A range of a piece is at most a piece long.
+            Span { file: index, offset: from - file.offset, len: (to - from) as u32 }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Metainfo;
+    use crate::model::{NewFile, NewTorrent, PieceIndex};
+
+    fn layout(lens: &[u64]) -> Layout {
+        let total_len: u64 = lens.iter().sum();
+        let file = |(index, len): (usize, &u64)| NewFile { path: vec![format!("d{index}"), "f".into()], len: *len };
+        let torrent = NewTorrent {
+            name: "top".into(),
+            files: Some(lens.iter().enumerate().map(file).collect()),
+            total_len,
+            piece_len: 16384,
+            pieces: vec![0; 20 * total_len.div_ceil(16384) as usize],
+            private: false,
+            comment: None,
+            created_by: None,
+            creation_date: None,
+            nodes: Vec::new(),
+        };
+        let info = Metainfo::parse(torrent.encode()).unwrap().info;
+        Layout::new(Path::new("/nowhere"), Arc::new(info))
+    }
+
+    #[test]
+    fn ranges_cover_files_and_skip_empty_ones() {
+        let layout = layout(&[10_000, 0, 10_000, 20_000]);
+        let block = Block { piece: PieceIndex::new(0), begin: 5_000, len: 11_384 };
+        let spans: Vec<Span> = layout.spans(&block).collect();
+        assert_eq!(spans, [Span { file: 0, offset: 5_000, len: 5_000 }, Span { file: 2, offset: 0, len: 6_384 }]);
+        let block = Block { piece: PieceIndex::new(1), begin: 0, len: 16_384 };
+        let spans: Vec<Span> = layout.spans(&block).collect();
+        assert_eq!(spans, [Span { file: 2, offset: 6_384, len: 3_616 }, Span { file: 3, offset: 0, len: 12_768 }]);
+        assert_eq!(layout.path(3), Path::new("/nowhere/top/d3/f"));
+    }
+}
