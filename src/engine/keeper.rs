@@ -1,0 +1,77 @@
+//! When and how the resume file is saved.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::model::Bitfield;
+use crate::storage::{Layout, Resume};
+
+/// How long after a piece was verified the resume file is saved. A process that is killed before loses nothing: what is on
+/// the disk is checked.
+const SAVE_DELAY: Duration = Duration::from_secs(30);
+
+/// Saves the resume file: first the data are synced by every disk thread, then the file is written, so that it never
+/// claims what a power cut can take away.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    path: Option<PathBuf>,
+    due: Option<Instant>,
+    /// What is to be saved once so many disk threads have synced.
+    syncing: Option<(Bitfield, usize)>,
+}
+
+impl Keeper {
+    /// Saves to `path`; without one, nothing is kept.
+    pub(super) fn new(path: Option<PathBuf>) -> Self {
+        Self { path, due: None, syncing: None }
+    }
+
+    pub(super) fn path(&self) -> Option<&PathBuf> {
+        self.path.as_ref()
+    }
+
+    /// A piece was verified.
+    pub(super) fn note_change(&mut self, now: Instant) {
+        if self.path.is_some() {
+            self.due.get_or_insert(now + SAVE_DELAY);
+        }
+    }
+
+    /// When [`Keeper::begin`] is due.
+    pub(super) fn next_save(&self) -> Option<Instant> {
+        self.due.filter(|_| self.syncing.is_none())
+    }
+
+    /// Begins a save of these pieces; returns whether so many disk threads are to sync now.
+    pub(super) fn begin(&mut self, have: Bitfield, threads: usize) -> bool {
+        self.due = None;
+        let begins = self.path.is_some() && self.syncing.is_none();
+        if begins {
+            self.syncing = Some((have, threads));
+        }
+        begins
+    }
+
+    /// A disk thread has synced. Returns the pieces to save when it was the last.
+    pub(super) fn handle_synced(&mut self) -> Option<Bitfield> {
+        let (_, left) = self.syncing.as_mut()?;
+        *left -= 1;
+        if *left > 0 {
+            return None;
+        }
+        self.syncing.take().map(|(have, _)| have)
+    }
+
+    /// Whether a save is under way.
+    pub(super) fn is_saving(&self) -> bool {
+        self.syncing.is_some()
+    }
+}
+
+/// Writes the resume file. Blocks: not for the network thread.
+pub(super) fn save(path: &std::path::Path, layout: &Arc<Layout>, have: &Bitfield, peers: Vec<std::net::SocketAddr>) {
+    if let Err(error) = Resume::new(layout, have, peers).save(path) {
+        tracing::warn!(%error, "the data will be checked at the next start");
+    }
+}

@@ -1,0 +1,28 @@
+//! The tokio loops that move bytes and messages between sockets, disks and the machines. They hold no rule of the
+//! protocol: what to dial, ask, serve or drop is decided by [`crate::swarm::Torrent`], what bytes mean by
+//! [`crate::wire::Link`].
+//!
+//! Everything but the disk threads runs on one thread, on a current-thread runtime: a hand-off between tasks is a queue
+//! push. Every channel is listed in `mail`.
+//!
+//! Deliberately absent: locks, shared state, and unbounded queues.
+
+mod mail;
+mod progress;
+
+mod disk;
+mod keeper;
+mod opening;
+mod outbox;
+
+mod peer_task;
+
+mod listen;
+mod torrent_task;
+
+pub(crate) use disk::DiskPool;
+pub(crate) use listen::{Bound, Listener, bind};
+pub(crate) use mail::{Control, RouteRequest, TorrentMail, TorrentMailbox, channel_of_routes};
+pub(crate) use progress::TorrentState;
+pub use progress::{Phase, Progress, Stall, TorrentError, TorrentEvent};
+pub(crate) use torrent_task::{TorrentTask, TorrentTaskConfig};

@@ -1,0 +1,138 @@
+//! What a torrent tells the outside about itself.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::model::{InfoHash, ParseMetainfoError, PieceIndex};
+use crate::storage::DiskError;
+use crate::swarm::{BanReason, Reason};
+
+/// How far a torrent is, once a second and whenever its phase changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// What the torrent is doing.
+    pub phase: Phase,
+    /// The name from the metadata, or the display name of the magnet link.
+    pub name: Option<String>,
+    /// Bytes of verified pieces; while checking, bytes that were checked.
+    pub bytes_done: u64,
+    /// All bytes of the torrent, once the metadata is known.
+    pub bytes_total: Option<u64>,
+    /// Payload received, in bytes per second, averaged over some seconds.
+    pub down_bps: u64,
+    /// Payload sent, in bytes per second, averaged over some seconds.
+    pub up_bps: u64,
+    /// Payload sent since the torrent was added, in bytes.
+    pub uploaded: u64,
+    /// Connected peers.
+    pub peers: usize,
+    /// Why nothing moves, whenever nothing does.
+    pub stall: Option<Stall>,
+}
+
+impl Progress {
+    /// A torrent of which nothing has happened yet.
+    pub(super) fn starting(name: Option<String>, has_metadata: bool) -> Self {
+        Self {
+            phase: if has_metadata { Phase::Checking } else { Phase::Metadata },
+            name,
+            bytes_done: 0,
+            bytes_total: None,
+            down_bps: 0,
+            up_bps: 0,
+            uploaded: 0,
+            peers: 0,
+            stall: None,
+        }
+    }
+}
+
+/// What a torrent is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The info dictionary is fetched from peers (BEP 9).
+    Metadata,
+    /// Data that stand in the folder already are checked.
+    Checking,
+    /// Pieces are fetched.
+    Downloading,
+    /// Everything is there and is served to others.
+    Seeding,
+    /// Stopped by the user.
+    Paused,
+    /// Stopped by an error; what was downloaded is kept.
+    Failed,
+}
+
+/// Why nothing moves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stall {
+    /// The torrent's own reason.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+/// What happens to a torrent, for those who want to tell it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum TorrentEvent {
+    /// The metadata are known and valid.
+    Metadata {
+        /// Name of the file or folder.
+        name: String,
+        /// All bytes of the torrent.
+        bytes: u64,
+        /// Number of pieces.
+        pieces: u32,
+        /// Number of files.
+        files: usize,
+    },
+    /// A piece had the wrong hash and is fetched again.
+    PieceFailed {
+        /// The piece.
+        piece: PieceIndex,
+        /// Who was found to have sent wrong blocks, as far as that is known already.
+        blamed: Vec<SocketAddr>,
+    },
+    /// A peer is not talked to any more.
+    PeerBanned {
+        /// Its address.
+        addr: SocketAddr,
+        /// What it did.
+        reason: BanReason,
+    },
+}
+
+/// What a torrent task shows to the handles.
+#[derive(Debug, Clone)]
+pub(crate) struct TorrentState {
+    pub(crate) progress: Progress,
+    /// Set when the torrent failed.
+    pub(crate) error: Option<TorrentError>,
+}
+
+/// Why a torrent stopped before it was complete. What was downloaded is kept.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TorrentError {
+    /// Files could not be opened, written or read.
+    #[error(transparent)]
+    Disk(DiskError),
+    /// The metadata have the right info hash and are not a torrent that can be downloaded.
+    #[error("the metadata of {info_hash} cannot be used: {source}")]
+    Metadata {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// What is wrong with them.
+        source: ParseMetainfoError,
+    },
+    /// The session was shut down, or the torrent was removed.
+    #[error("the torrent was stopped")]
+    Stopped,
+}

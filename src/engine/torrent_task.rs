@@ -1,0 +1,515 @@
+//! One torrent: hands what arrives to [`Torrent`] and does what it says.
+#![allow(clippy::disallowed_methods, reason = "a driver reads the clock")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+
+use super::disk::{DiskClient, DiskPool};
+use super::keeper::{self, Keeper};
+use super::mail::{Admission, Control, PeerMail, TORRENT_EVENTS_MAX, TorrentMail, TorrentMailbox, channel_of_torrent};
+use super::opening::{Opening, Surveyed};
+use super::outbox::Outbox;
+use super::peer_task::{self, arm};
+use super::progress::{Phase, Progress, Stall, TorrentError, TorrentEvent, TorrentState};
+use crate::model::{Info, InfoHash, PeerId, PieceIndex};
+use crate::storage::{DiskError, Done, ExistingData, Job, Layout, Resume, StoreId};
+use crate::swarm::{self, CloseCause, DiskEvent, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
+use crate::wire::{ExtendedHandshake, Features, LinkConfig};
+
+/// Mails handled before the outputs are carried out.
+const MAILS_PER_TURN: usize = 64;
+/// How often the handles are told how far the torrent is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the disk may take to sync when the torrent is stopped.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that may wait for one peer to read: the blocks that the torrent allows it, and room for all else.
+const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How we name ourselves to peers (BEP 10).
+const CLIENT: &str = concat!("magnes ", env!("CARGO_PKG_VERSION"));
+/// Our queue of requests from one peer, as the extension handshake tells it (BEP 10).
+const REQUEST_QUEUE_LEN: u32 = 2000;
+
+/// What a torrent is started with.
+#[derive(Debug)]
+pub(crate) struct TorrentTaskConfig {
+    pub(crate) info_hash: InfoHash,
+    pub(crate) name: Option<String>,
+    pub(crate) info: Option<Arc<Info>>,
+    pub(crate) folder: PathBuf,
+    pub(crate) existing: ExistingData,
+    pub(crate) peers: Vec<SocketAddr>,
+    pub(crate) peer_id: PeerId,
+    pub(crate) peers_max: usize,
+    pub(crate) listen_port: Option<u16>,
+    pub(crate) resume_path: Option<PathBuf>,
+    pub(crate) store: StoreId,
+    /// Told once the torrent is able to serve.
+    pub(crate) serving: Rc<Notify>,
+    pub(crate) seed: [u8; 32],
+}
+
+/// What the session keeps of a torrent.
+#[derive(Debug)]
+pub(crate) struct TorrentParts {
+    pub(crate) mailbox: TorrentMailbox,
+    pub(crate) state: watch::Receiver<TorrentState>,
+    pub(crate) events: broadcast::WeakSender<TorrentEvent>,
+}
+
+/// The task of one torrent.
+#[derive(Debug)]
+pub(crate) struct TorrentTask {
+    config: TorrentTaskConfig,
+    torrent: Torrent,
+    inbox: mpsc::Receiver<TorrentMail>,
+    mailbox: TorrentMailbox,
+    outbox: Outbox,
+    peers: JoinSet<()>,
+    saves: JoinSet<()>,
+    disk: DiskClient,
+    opening: Option<Opening>,
+    keeper: Keeper,
+    layout: Option<Arc<Layout>>,
+    state: watch::Sender<TorrentState>,
+    events: broadcast::Sender<TorrentEvent>,
+    error: Option<TorrentError>,
+    next_progress: Instant,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl TorrentTask {
+    /// A torrent that starts with [`TorrentTask::run`].
+    pub(crate) fn new(config: TorrentTaskConfig, disk: &DiskPool) -> (Self, TorrentParts) {
+        let now = Instant::now();
+        let (mailbox, inbox) = channel_of_torrent();
+        let (events, _) = broadcast::channel(TORRENT_EVENTS_MAX);
+        let swarm_config = TorrentConfig {
+            peers_max: config.peers_max,
+            info_raw: config.info.as_ref().map(|info| info.raw().clone()),
+            ..TorrentConfig::new(config.info_hash, *config.peer_id.as_bytes())
+        };
+        let torrent = Torrent::new(swarm_config, config.seed, now);
+        let (state, state_reader) = watch::channel(TorrentState {
+            progress: Progress::starting(config.name.clone(), config.info.is_some()),
+            error: None,
+        });
+        let parts = TorrentParts { mailbox: mailbox.clone(), state: state_reader, events: events.downgrade() };
+        let task = Self {
+            torrent,
+            inbox,
+            outbox: Outbox::default(),
+            peers: JoinSet::new(),
+            saves: JoinSet::new(),
+            disk: disk.client(mailbox.clone()),
+            mailbox,
+            opening: None,
+            keeper: Keeper::new(config.resume_path.clone()),
+            layout: None,
+            state,
+            events,
+            error: None,
+            next_progress: now,
+            stop: None,
+            config,
+        };
+        (task, parts)
+    }
+
+    /// Runs until the session stops it.
+    pub(crate) async fn run(mut self) {
+        self.start();
+        let timer = sleep_until(Instant::now().into());
+        tokio::pin!(timer);
+        let mut mails = Vec::with_capacity(MAILS_PER_TURN);
+        loop {
+            self.carry_out();
+            self.publish(Instant::now());
+            if self.stop.is_some() {
+                break;
+            }
+            arm(timer.as_mut(), self.next_timeout());
+            tokio::select! {
+                biased;
+                _ = self.inbox.recv_many(&mut mails, MAILS_PER_TURN) => {
+                    for mail in mails.drain(..) {
+                        self.handle_mail(mail);
+                    }
+                }
+                surveyed = next_surveyed(&mut self.opening) => self.handle_surveyed(surveyed),
+                () = timer.as_mut() => self.handle_timeout(Instant::now()),
+                Some(_) = self.peers.join_next() => {}
+                Some(_) = self.saves.join_next() => {}
+            }
+        }
+        self.leave().await;
+    }
+}
+
+/// Waits for ever while no files are being looked at.
+async fn next_surveyed(opening: &mut Option<Opening>) -> Option<Result<Surveyed, DiskError>> {
+    match opening {
+        Some(opening) => opening.surveyed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What happens.
+impl TorrentTask {
+    fn start(&mut self) {
+        let now = Instant::now();
+        let peers = std::mem::take(&mut self.config.peers);
+        self.torrent.handle_candidates(now, PeerSource::User, &peers);
+        if self.config.info.is_none() {
+            self.config.info = self.resumed_info(now);
+        }
+        match self.config.info.clone() {
+            Some(info) => self.open(info),
+            // Whoever connects may have the metadata.
+            None => self.config.serving.notify_one(),
+        }
+    }
+
+    /// The metadata that an earlier session fetched, and the peers it knew.
+    fn resumed_info(&mut self, now: Instant) -> Option<Arc<Info>> {
+        let path = self.keeper.path()?;
+        let resume = Resume::load(path, &self.config.info_hash).ok().flatten()?;
+        let info = Info::parse(resume.info_raw.into()).ok()?;
+        self.torrent.handle_candidates(now, PeerSource::Resume, &resume.peers);
+        self.torrent.set_metadata(info.raw().clone());
+        Some(Arc::new(info))
+    }
+
+    fn handle_mail(&mut self, mail: TorrentMail) {
+        let now = Instant::now();
+        match mail {
+            TorrentMail::Run { peer, mut messages, payload_sent } => {
+                if payload_sent > 0 {
+                    self.torrent.handle_sent(now, peer, payload_sent);
+                }
+                self.torrent.handle_messages(now, peer, &mut messages);
+            }
+            TorrentMail::Disk(done) => done.into_iter().for_each(|done| self.handle_done(now, done)),
+            TorrentMail::Connected { peer, hello } => self.torrent.handle_connected(now, peer, hello),
+            TorrentMail::Closed { peer, cause } => {
+                self.outbox.forget(peer);
+                self.torrent.handle_closed(now, peer, cause);
+            }
+            TorrentMail::Incoming { addr, admit } => self.handle_incoming(now, addr, admit),
+            TorrentMail::Control(control) => self.handle_control(now, control),
+        }
+    }
+
+    fn handle_incoming(&mut self, now: Instant, addr: SocketAddr, admit: oneshot::Sender<Admission>) {
+        let Some(peer) = self.torrent.handle_incoming(now, addr) else { return };
+        let inbox = self.outbox.open(peer);
+        let admission = Admission { peer, inbox, link: self.link_config() };
+        if admit.send(admission).is_err() {
+            // The connection ended while it waited.
+            self.outbox.forget(peer);
+            self.torrent.handle_closed(now, peer, CloseCause::Eof);
+        }
+    }
+
+    fn handle_control(&mut self, now: Instant, control: Control) {
+        match control {
+            Control::Pause => self.torrent.pause(now),
+            Control::Resume => self.torrent.resume(now),
+            Control::AddPeers(peers) => self.torrent.handle_candidates(now, PeerSource::User, &peers),
+            Control::Stop { done } => self.stop = Some(done),
+        }
+        self.publish_now(now);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let deadlines = [self.torrent.next_timeout(), self.keeper.next_save(), Some(self.next_progress)];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.torrent.handle_timeout(now);
+        if self.keeper.next_save().is_some_and(|due| now >= due) {
+            self.begin_save();
+        }
+    }
+
+    /// Does what the machine says.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.torrent.poll_output() {
+            match output {
+                Output::Send { peer, message } => self.outbox.send(peer, message),
+                Output::Write { piece, begin, blocks } => {
+                    self.submit(piece, Job::Write { store: self.config.store, piece, begin, blocks });
+                }
+                Output::Read { peer, run } => {
+                    self.submit(run.piece, Job::Read { store: self.config.store, tag: peer.get(), block: run });
+                }
+                Output::Dial { peer, addr } => self.dial(peer, addr),
+                Output::Close { peer, reason: _ } => {
+                    self.outbox.post(peer, PeerMail::Close);
+                    self.outbox.forget(peer);
+                }
+                Output::Metadata(raw) => self.handle_metadata(raw),
+                // Without a DHT there is nobody to tell.
+                Output::DhtNode(_) => {}
+                Output::Event(event) => self.handle_event(event),
+            }
+        }
+        self.outbox.flush();
+        for peer in self.outbox.take_overrun() {
+            self.torrent.handle_closed(Instant::now(), peer, CloseCause::TooSlow);
+        }
+    }
+
+    fn dial(&mut self, peer: PeerKey, addr: SocketAddr) {
+        let inbox = self.outbox.open(peer);
+        let (config, info_hash, mailbox) = (self.link_config(), self.config.info_hash, self.mailbox.clone());
+        self.peers.spawn_local(peer_task::dial(peer, addr, config, info_hash, inbox, mailbox));
+    }
+
+    fn link_config(&self) -> LinkConfig {
+        let metadata_size = self.config.info.as_ref().and_then(|info| u32::try_from(info.raw().len()).ok());
+        LinkConfig {
+            features: Features { dht: false, ..Features::ALL },
+            send_budget_bytes: SEND_BYTES_MAX,
+            extended: ExtendedHandshake {
+                ut_metadata: true,
+                metadata_size,
+                reqq: Some(REQUEST_QUEUE_LEN),
+                port: self.config.listen_port,
+                client: Some(CLIENT.to_owned()),
+                your_ip: None,
+                upload_only: self.torrent.is_complete(),
+            },
+            ..LinkConfig::new(self.config.peer_id)
+        }
+    }
+
+    fn handle_metadata(&mut self, raw: bytes::Bytes) {
+        match Info::parse(raw) {
+            Ok(info) => self.open(Arc::new(info)),
+            Err(source) => self.fail(TorrentError::Metadata { info_hash: self.config.info_hash, source }),
+        }
+    }
+
+    fn handle_event(&mut self, event: swarm::Event) {
+        let now = Instant::now();
+        match event {
+            swarm::Event::PieceVerified(_) => self.keeper.note_change(now),
+            swarm::Event::PieceFailed { piece, blamed } => self.tell(TorrentEvent::PieceFailed { piece, blamed }),
+            swarm::Event::PeerBanned { addr, reason } => self.tell(TorrentEvent::PeerBanned { addr, reason }),
+            swarm::Event::Completed => self.publish_now(now),
+        }
+    }
+}
+
+/// Storage.
+impl TorrentTask {
+    fn open(&mut self, info: Arc<Info>) {
+        self.tell(TorrentEvent::Metadata {
+            name: info.name().to_owned(),
+            bytes: info.geometry().total_len(),
+            pieces: info.geometry().piece_count(),
+            files: info.files().len(),
+        });
+        self.config.name = Some(info.name().to_owned());
+        self.config.info = Some(info.clone());
+        let path = self.keeper.path().cloned();
+        let threads = self.disk.thread_count();
+        self.opening = Some(Opening::start(self.config.folder.clone(), info, self.config.existing, path, threads));
+        self.publish_now(Instant::now());
+    }
+
+    fn handle_surveyed(&mut self, surveyed: Option<Result<Surveyed, DiskError>>) {
+        let surveyed = match surveyed {
+            Some(Ok(surveyed)) => surveyed,
+            Some(Err(error)) => return self.fail(TorrentError::Disk(error)),
+            None => return self.fail(TorrentError::Stopped),
+        };
+        self.layout = Some(surveyed.layout.clone());
+        for thread in 0..self.disk.thread_count() {
+            let job = Job::Open { store: self.config.store, layout: surveyed.layout.clone() };
+            self.submit_to(thread, job);
+        }
+        if let Some(opening) = &mut self.opening {
+            opening.handle_surveyed(surveyed);
+        }
+        self.check_more();
+    }
+
+    /// Keeps the disk threads busy with pieces whose state is unknown; starts the torrent when there are none left.
+    fn check_more(&mut self) {
+        let store = self.config.store;
+        while let Some(piece) = self.opening.as_mut().and_then(Opening::next_check) {
+            self.submit(piece, Job::Check { store, piece });
+        }
+        let finished = self.opening.as_ref().and_then(Opening::finished);
+        if let (Some(have), Some(info)) = (finished, &self.config.info) {
+            let now = Instant::now();
+            self.torrent.handle_opened(now, *info.geometry(), have);
+            self.opening = None;
+            self.config.serving.notify_one();
+            self.publish_now(now);
+        }
+    }
+
+    fn handle_done(&mut self, now: Instant, done: Done) {
+        let event = match done {
+            Done::Written { piece, bytes } => DiskEvent::Written { piece, bytes },
+            Done::Hashed { piece, verified, digests } => DiskEvent::Hashed { piece, verified, digests },
+            Done::Read { tag, block, data } => {
+                DiskEvent::Read { peer: PeerKey::new(tag), run: block, data: Some(data) }
+            }
+            Done::Checked { piece, verified } => {
+                if let Some(opening) = &mut self.opening {
+                    opening.handle_checked(piece, verified);
+                }
+                return self.check_more();
+            }
+            Done::Synced => return self.handle_synced(),
+            Done::Failed(error) => return self.fail(TorrentError::Disk(error)),
+        };
+        self.torrent.handle_disk(now, event);
+    }
+
+    fn submit(&mut self, piece: PieceIndex, job: Job) {
+        self.submit_to(piece.as_usize() % self.disk.thread_count(), job);
+    }
+
+    fn submit_to(&mut self, thread: usize, job: Job) {
+        if self.disk.send_to(thread, job).is_err() {
+            tracing::error!("a disk thread does not take jobs");
+            self.fail(TorrentError::Stopped);
+        }
+    }
+
+    fn begin_save(&mut self) {
+        let threads = self.disk.thread_count();
+        let Some(have) = self.torrent.have().cloned() else { return };
+        if self.keeper.begin(have, threads) {
+            for thread in 0..threads {
+                self.submit_to(thread, Job::Sync { store: self.config.store });
+            }
+        }
+    }
+
+    fn handle_synced(&mut self) {
+        let Some(have) = self.keeper.handle_synced() else { return };
+        if let (Some(path), Some(layout)) = (self.keeper.path().cloned(), self.layout.clone()) {
+            let peers = self.torrent.good_addrs();
+            self.saves.spawn_blocking(move || keeper::save(&path, &layout, &have, peers));
+        }
+    }
+
+    /// Stops the torrent for good. What was downloaded stays.
+    fn fail(&mut self, error: TorrentError) {
+        if self.error.is_none() {
+            self.error = Some(error);
+            self.opening = None;
+            self.torrent.pause(Instant::now());
+            self.publish_now(Instant::now());
+        }
+    }
+
+    /// Ends every connection, saves what an unfinished torrent has, and says that it is done.
+    async fn leave(mut self) {
+        self.outbox.close_all();
+        if self.error.is_none() && !self.torrent.is_complete() && self.layout.is_some() {
+            self.save_at_end().await;
+        }
+        for thread in 0..self.disk.thread_count() {
+            self.submit_to(thread, Job::Close { store: self.config.store });
+        }
+        while self.saves.join_next().await.is_some() {}
+        if let Some(stop) = self.stop.take() {
+            // Whoever asked may have lost patience.
+            let _ = stop.send(());
+        }
+    }
+
+    /// What is queued on the disk threads is written and hashed before they sync, so it counts too.
+    async fn save_at_end(&mut self) {
+        while self.keeper.is_saving() {
+            if !self.next_disk_mail().await {
+                return;
+            }
+        }
+        self.begin_save();
+        while self.keeper.is_saving() {
+            if !self.next_disk_mail().await {
+                return;
+            }
+        }
+    }
+
+    async fn next_disk_mail(&mut self) -> bool {
+        let mail = tokio::time::timeout(SAVE_TIMEOUT, self.inbox.recv()).await;
+        match mail {
+            Ok(Some(TorrentMail::Disk(done))) => {
+                let now = Instant::now();
+                done.into_iter().for_each(|done| self.handle_done(now, done));
+                true
+            }
+            Ok(Some(_)) => true,
+            Ok(None) | Err(_) => false,
+        }
+    }
+}
+
+/// What the handles see.
+impl TorrentTask {
+    fn tell(&self, event: TorrentEvent) {
+        // Nobody has to listen.
+        let _ = self.events.send(event);
+    }
+
+    fn publish(&mut self, now: Instant) {
+        if now >= self.next_progress {
+            self.publish_now(now);
+        }
+    }
+
+    fn publish_now(&mut self, now: Instant) {
+        self.next_progress = now + PROGRESS_INTERVAL;
+        let state = TorrentState { progress: self.progress(), error: self.error.clone() };
+        self.state.send_if_modified(|old| {
+            let modified = old.progress != state.progress || old.error.is_some() != state.error.is_some();
+            *old = state;
+            modified
+        });
+    }
+
+    fn progress(&self) -> Progress {
+        let status = self.torrent.status();
+        let phase = match &status {
+            _ if self.error.is_some() => Phase::Failed,
+            _ if status.reason == Some(swarm::Reason::Paused) => Phase::Paused,
+            _ if self.opening.is_some() => Phase::Checking,
+            status if status.is_complete => Phase::Seeding,
+            status if status.has_metadata => Phase::Downloading,
+            _ => Phase::Metadata,
+        };
+        let geometry = self.config.info.as_ref().map(|info| *info.geometry());
+        let checked = self.opening.as_ref().zip(geometry).map(|(opening, geometry)| {
+            let (checked, all) = opening.progress();
+            geometry.total_len() * checked as u64 / all.max(1) as u64
+        });
+        Progress {
+            phase,
+            name: self.config.name.clone(),
+            bytes_done: checked.unwrap_or(status.bytes_done),
+            bytes_total: geometry.map(|geometry| geometry.total_len()),
+            down_bps: status.down_bps,
+            up_bps: status.up_bps,
+            uploaded: status.uploaded,
+            peers: status.peers_connected,
+            stall: status.reason.map(|reason| Stall { reason }),
+        }
+    }
+}

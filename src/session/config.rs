@@ -1,0 +1,47 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::storage::ExistingData;
+
+/// How a session listens, finds peers and uses the machine.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses to listen on, TCP and UDP with one port number each. Port 0 picks a free port. Empty: every IPv4
+    /// and, where the machine has it, every IPv6 address on a free port.
+    pub listen: Vec<SocketAddr>,
+    /// Whether the DHT is used (BEP 5). Without it, peers come from the magnet link and from [`AddOptions::peers`].
+    pub dht: bool,
+    /// `HOST:PORT` of DHT nodes to begin with; these replace the built-in list. `None`: the built-in list.
+    pub bootstrap: Option<Vec<String>>,
+    /// Folder of the resume files and of the DHT's table. `None`: nothing is kept between sessions.
+    pub state_dir: Option<PathBuf>,
+    /// Threads that write, read and hash.
+    pub disk_threads: usize,
+    /// Connections of one torrent at most.
+    pub peers_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let disk_threads = std::thread::available_parallelism().map_or(2, |count| count.get().min(8));
+        Self { listen: Vec::new(), dht: true, bootstrap: None, state_dir: None, disk_threads, peers_max: 200 }
+    }
+}
+
+/// How one torrent is added.
+#[derive(Debug, Clone)]
+pub struct AddOptions {
+    /// Folder into which the torrent's file or folder goes.
+    pub folder: PathBuf,
+    /// Peers to dial at once, besides those that the magnet link names.
+    pub peers: Vec<SocketAddr>,
+    /// What is known of data that stand in the folder already.
+    pub existing: ExistingData,
+}
+
+impl AddOptions {
+    /// Into `folder`, with nothing else known.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), peers: Vec::new(), existing: ExistingData::Resume }
+    }
+}

@@ -1,0 +1,42 @@
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::model::InfoHash;
+
+/// Why a session could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address to listen on that cannot be had.
+    #[error("cannot listen on {addr} (TCP and UDP): {source}; choose another with --listen, port 0 picks a free one")]
+    Bind {
+        /// The address as it was asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gave no thread, runtime or chance.
+    #[error("cannot start the session's threads: {0}")]
+    System(#[source] io::Error),
+    /// The folder for state files cannot be made.
+    #[error("cannot use {path} as the state folder: {source}")]
+    StateDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a torrent could not be added.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// The session has this torrent already.
+    #[error("the torrent {0} is in this session already")]
+    Duplicate(InfoHash),
+    /// The session was shut down.
+    #[error("the session is closed")]
+    Closed,
+}

@@ -1,0 +1,78 @@
+//! The public API: a session with torrents in it.
+//!
+//! [`Session::start`] binds the sockets and starts the session's own threads; the handles are `Send + Sync` and may be used
+//! from any executor. See the crate's documentation for an example.
+//!
+//! Deliberately absent: printing, signals and exit codes (they are the program's), and trackers.
+
+mod config;
+mod error;
+mod handle;
+mod source;
+
+mod task;
+
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use crate::engine::{Phase, Progress, Stall, TorrentError, TorrentEvent};
+pub use crate::storage::ExistingData;
+pub use config::{AddOptions, Config};
+pub use error::{AddError, StartError};
+pub use handle::{EventStream, ProgressStream, TorrentHandle};
+pub use source::TorrentSource;
+
+use task::{AddRequest, Command};
+
+/// A running session. Dropping it stops everything without saving; [`Session::shutdown`] saves and leaves politely.
+#[derive(Debug)]
+pub struct Session {
+    commands: mpsc::Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+    local_addrs: Vec<SocketAddr>,
+}
+
+impl Session {
+    /// Binds the sockets and starts the session.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`] when an address cannot be had, TCP and UDP both; the other variants name what the system
+    /// refused.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let (thread, started) = task::spawn(config)?;
+        // The thread answers before it does anything else; that it cannot answer means that it panicked.
+        let started = started.await.map_err(|_| StartError::System(std::io::ErrorKind::BrokenPipe.into()))??;
+        Ok(Self { commands: started.commands, thread: Some(thread), local_addrs: started.local_addrs })
+    }
+
+    /// The addresses that are listened on, with their real ports.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Adds a torrent and starts it.
+    ///
+    /// # Errors
+    /// [`AddError::Duplicate`] when the session has it already.
+    pub async fn add(&self, source: impl Into<TorrentSource>, options: AddOptions) -> Result<TorrentHandle, AddError> {
+        let (reply, added) = oneshot::channel();
+        let request = AddRequest { source: source.into(), options, reply };
+        self.commands.send(Command::Add(Box::new(request))).await.map_err(|_| AddError::Closed)?;
+        let parts = added.await.map_err(|_| AddError::Closed)??;
+        Ok(TorrentHandle::new(parts, self.commands.clone()))
+    }
+
+    /// Saves what is to be kept, closes every connection and ends the session's threads.
+    pub async fn shutdown(mut self) {
+        let (done, ended) = oneshot::channel();
+        if self.commands.send(Command::Shutdown { done }).await.is_ok() {
+            // That the thread is gone already is what was asked for.
+            let _ = ended.await;
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The session's network thread: owns the torrents' mailboxes, the DHT node, the listeners and the disk threads.
+#![allow(clippy::disallowed_methods, reason = "the session starts its thread and makes its state folder")]
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use tokio::runtime;
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::timeout;
+
+use super::config::{AddOptions, Config};
+use super::error::{AddError, StartError};
+use super::source::TorrentSource;
+use crate::engine::{
+    Bound, Control, DiskPool, Listener, RouteRequest, TorrentEvent, TorrentMail, TorrentMailbox, TorrentState,
+    TorrentTask, TorrentTaskConfig, bind, channel_of_routes,
+};
+use crate::model::{InfoHash, PeerAddr, PeerId};
+use crate::storage::WorkerConfig;
+use crate::wire::LinkConfig;
+
+/// Commands that may wait for the network thread.
+const COMMANDS_MAX: usize = 64;
+/// How long the torrents may take to save and leave.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
+/// What reaches the network thread from the public handles.
+#[derive(Debug)]
+pub(super) enum Command {
+    Add(Box<AddRequest>),
+    Remove { info_hash: InfoHash, done: oneshot::Sender<()> },
+    Shutdown { done: oneshot::Sender<()> },
+}
+
+#[derive(Debug)]
+pub(super) struct AddRequest {
+    pub(super) source: TorrentSource,
+    pub(super) options: AddOptions,
+    pub(super) reply: oneshot::Sender<Result<HandleParts, AddError>>,
+}
+
+/// What a public handle of a torrent is made of.
+#[derive(Debug)]
+pub(super) struct HandleParts {
+    pub(super) info_hash: InfoHash,
+    pub(super) mailbox: TorrentMailbox,
+    pub(super) state: watch::Receiver<TorrentState>,
+    pub(super) events: broadcast::WeakSender<TorrentEvent>,
+}
+
+/// What a session knows of its thread once it runs.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) local_addrs: Vec<SocketAddr>,
+}
+
+type StartReply = oneshot::Receiver<Result<Started, StartError>>;
+
+/// Starts the network thread; it answers once its sockets are bound.
+pub(super) fn spawn(config: Config) -> Result<(JoinHandle<()>, StartReply), StartError> {
+    let (reply, started) = oneshot::channel();
+    let thread = Builder::new()
+        .name("magnes-net".into())
+        .spawn(move || {
+            let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    // Nobody waits any more if this cannot be told.
+                    let _ = reply.send(Err(StartError::System(error)));
+                    return;
+                }
+            };
+            let local = LocalSet::new();
+            local.block_on(&runtime, run(config, reply));
+        })
+        .map_err(StartError::System)?;
+    Ok((thread, started))
+}
+
+async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>) {
+    let (commands_sender, mut commands) = mpsc::channel(COMMANDS_MAX);
+    let (routes_sender, mut routes) = channel_of_routes();
+    let mut task = match SessionTask::start(config, routes_sender) {
+        Ok(task) => task,
+        Err(error) => {
+            let _ = reply.send(Err(error));
+            return;
+        }
+    };
+    let local_addrs = task.local_addrs.clone();
+    let started = Started { commands: commands_sender, local_addrs };
+    if reply.send(Ok(started)).is_err() {
+        return;
+    }
+    let serving = task.serving.clone();
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Add(request)) => task.add(*request),
+                Some(Command::Remove { info_hash, done }) => task.remove(&info_hash, done),
+                Some(Command::Shutdown { done }) => {
+                    task.shutdown().await;
+                    drop(task);
+                    let _ = done.send(());
+                    return;
+                }
+                None => return,
+            },
+            Some(request) = routes.recv() => task.route(request),
+            () = serving.notified() => task.listen(),
+            Some(_) = task.torrent_tasks.join_next() => {}
+        }
+    }
+}
+
+struct SessionTask {
+    config: Config,
+    torrents: BTreeMap<InfoHash, TorrentMailbox>,
+    torrent_tasks: JoinSet<()>,
+    disk: DiskPool,
+    local_addrs: Vec<SocketAddr>,
+    /// Bound and not listening yet: nothing is served so far.
+    bound: Vec<Bound>,
+    listeners: JoinSet<()>,
+    routes: mpsc::Sender<RouteRequest>,
+    /// Told by a torrent that is able to serve.
+    serving: Rc<Notify>,
+    peer_id: PeerId,
+    chance: ChaCha8Rng,
+    stores: u32,
+}
+
+impl SessionTask {
+    fn start(config: Config, routes: mpsc::Sender<RouteRequest>) -> Result<Self, StartError> {
+        if let Some(path) = &config.state_dir {
+            std::fs::create_dir_all(path).map_err(|source| StartError::StateDir { path: path.clone(), source })?;
+        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| StartError::System(error.into()))?;
+        let mut chance = ChaCha8Rng::from_seed(seed);
+        let bound = bind_all(&config.listen)?;
+        let local_addrs = bound.iter().map(|bound| bound.addr).collect();
+        let worker_config = WorkerConfig::new([chance.next_u64(), chance.next_u64()]);
+        let disk = DiskPool::start(config.disk_threads, &worker_config).map_err(StartError::System)?;
+        let mut peer_id = [0; 12];
+        chance.fill_bytes(&mut peer_id);
+        Ok(Self {
+            config,
+            torrents: BTreeMap::new(),
+            torrent_tasks: JoinSet::new(),
+            disk,
+            local_addrs,
+            bound,
+            listeners: JoinSet::new(),
+            routes,
+            serving: Rc::new(Notify::new()),
+            peer_id: PeerId::ours(peer_id),
+            chance,
+            stores: 0,
+        })
+    }
+
+    fn add(&mut self, request: AddRequest) {
+        let AddRequest { source, options, reply } = request;
+        let info_hash = source.info_hash();
+        if self.torrents.contains_key(&info_hash) {
+            let _ = reply.send(Err(AddError::Duplicate(info_hash)));
+            return;
+        }
+        let config = self.torrent_config(source, options);
+        let (task, parts) = TorrentTask::new(config, &self.disk);
+        let parts = HandleParts { info_hash, mailbox: parts.mailbox, state: parts.state, events: parts.events };
+        self.torrents.insert(info_hash, parts.mailbox.clone());
+        self.torrent_tasks.spawn_local(task.run());
+        if reply.send(Ok(parts)).is_err() {
+            tracing::debug!(%info_hash, "nobody waits for the torrent that was added");
+        }
+    }
+
+    fn torrent_config(&mut self, source: TorrentSource, options: AddOptions) -> TorrentTaskConfig {
+        self.stores += 1;
+        let mut seed = [0; 32];
+        self.chance.fill_bytes(&mut seed);
+        let info_hash = source.info_hash();
+        let mut config = TorrentTaskConfig {
+            info_hash,
+            name: None,
+            info: None,
+            folder: options.folder,
+            existing: options.existing,
+            peers: options.peers,
+            peer_id: self.peer_id,
+            peers_max: self.config.peers_max,
+            listen_port: self.local_addrs.first().map(SocketAddr::port),
+            resume_path: self.config.state_dir.as_ref().map(|folder| resume_path(folder, &info_hash)),
+            store: self.stores,
+            serving: self.serving.clone(),
+            seed,
+        };
+        match source {
+            TorrentSource::Magnet(magnet) => {
+                config.peers.extend(magnet.peers.iter().filter_map(literal));
+                config.name = magnet.display_name;
+            }
+            TorrentSource::Metainfo(metainfo) => {
+                config.name = Some(metainfo.info.name().to_owned());
+                config.info = Some(Arc::new(metainfo.info));
+            }
+        }
+        config
+    }
+
+    fn remove(&mut self, info_hash: &InfoHash, done: oneshot::Sender<()>) {
+        let Some(mailbox) = self.torrents.remove(info_hash) else { return };
+        tokio::task::spawn_local(async move {
+            // A mailbox that is closed belongs to a torrent that is gone: `done` is dropped with the mail.
+            let _ = mailbox.send(TorrentMail::Control(Control::Stop { done })).await;
+        });
+    }
+
+    fn route(&self, request: RouteRequest) {
+        if let Some(mailbox) = self.torrents.get(&request.info_hash) {
+            let _ = request.reply.send(mailbox.clone());
+        }
+    }
+
+    /// Lets the bound sockets listen; once.
+    fn listen(&mut self) {
+        for Bound { addr, tcp, .. } in self.bound.drain(..) {
+            let config = LinkConfig::new(self.peer_id);
+            match Listener::new(tcp, config, self.routes.clone()) {
+                Ok(listener) => {
+                    self.listeners.spawn_local(listener.run());
+                }
+                Err(error) => tracing::warn!(%addr, %error, "cannot listen: no peer can connect to this address"),
+            }
+        }
+    }
+
+    async fn shutdown(&mut self) {
+        self.listeners.abort_all();
+        let mut stopping = Vec::new();
+        for mailbox in std::mem::take(&mut self.torrents).into_values() {
+            let (done, stopped) = oneshot::channel();
+            if mailbox.send(TorrentMail::Control(Control::Stop { done })).await.is_ok() {
+                stopping.push(stopped);
+            }
+        }
+        let all_stopped = async {
+            for stopped in stopping {
+                let _ = stopped.await;
+            }
+        };
+        if timeout(SHUTDOWN_TIMEOUT, all_stopped).await.is_err() {
+            tracing::warn!("a torrent did not stop in time; its data will be checked at the next start");
+        }
+    }
+}
+
+/// Names in magnet links are not resolved: looking one up would tell its owner who is interested in the torrent.
+fn literal(addr: &PeerAddr) -> Option<SocketAddr> {
+    match addr {
+        PeerAddr::Socket(addr) => Some(*addr),
+        PeerAddr::Name { .. } => None,
+    }
+}
+
+fn resume_path(folder: &std::path::Path, info_hash: &InfoHash) -> PathBuf {
+    folder.join(format!("{info_hash}.resume"))
+}
+
+/// Binds what was asked for; without a wish, every IPv4 address and, where there is one, every IPv6 address.
+fn bind_all(listen: &[SocketAddr]) -> Result<Vec<Bound>, StartError> {
+    let bind_one = |addr: SocketAddr| bind(addr).map_err(|source| StartError::Bind { addr, source });
+    if !listen.is_empty() {
+        return listen.iter().copied().map(bind_one).collect();
+    }
+    let mut bound = vec![bind_one((Ipv4Addr::UNSPECIFIED, 0).into())?];
+    match bind((Ipv6Addr::UNSPECIFIED, bound[0].addr.port()).into()) {
+        Ok(v6) => bound.push(v6),
+        Err(error) => tracing::debug!(%error, "no IPv6 on this machine"),
+    }
+    Ok(bound)
+}
