@@ -1,3 +1,7 @@
-//! The `magnes` program.
+//! The `magnes` program: a thin shell around the library's session, DHT node and storage.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

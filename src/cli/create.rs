@@ -1,0 +1,94 @@
+//! `magnes create`: a `.torrent` file from a file or folder.
+#![allow(clippy::disallowed_methods, reason = "the program writes the file it makes and reads the clock")]
+#![allow(clippy::print_stdout, reason = "the result goes to stdout")]
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use magnes::model::{Metainfo, NewTorrent, PIECE_LEN_CREATE_MAX, PIECE_LEN_CREATE_MIN};
+use magnes::storage::{CreateError, hash_path};
+
+use super::Outcome;
+use super::exit::{Exit, Failure};
+
+/// Make a .torrent file from a file or folder.
+///
+/// No tracker is written into it: peers find each other through the DHT. Prints the magnet link.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// File or folder to share. Symbolic links in it are passed over.
+    path: PathBuf,
+    /// File to write. Default: the name of PATH with .torrent, in this folder.
+    #[arg(short, long, value_name = "FILE.torrent")]
+    output: Option<PathBuf>,
+    /// Length of a piece: a power of two from 16384 to 16777216. Default: one that makes at most 2000 pieces.
+    #[arg(long, value_name = "BYTES", value_parser = parse_piece_len)]
+    piece_length: Option<u32>,
+    /// Forbid the DHT and peer exchange (BEP 27). Such a torrent needs peers by --peer, or a tracker of another client.
+    #[arg(long)]
+    private: bool,
+    /// A remark that goes into the file.
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+}
+
+pub(crate) fn run(args: CreateArgs) -> Outcome {
+    let mut new = hash(&args.path, args.piece_length, false)?;
+    new.private = args.private;
+    new.comment = args.comment;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    new.creation_date = i64::try_from(now.as_secs()).ok();
+    let raw = new.encode();
+    let metainfo = parse(raw.clone())?;
+    let output = args.output.unwrap_or_else(|| PathBuf::from(format!("{}.torrent", new.name)));
+    std::fs::write(&output, &raw)
+        .map_err(|error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", output.display())))?;
+    println!("{}", output.display());
+    println!("info hash {}", metainfo.info.hash());
+    println!("{}", metainfo.magnet());
+    Ok(Exit::Done)
+}
+
+/// Hashes a path, with a progress bar on a terminal.
+pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<NewTorrent, Failure> {
+    let bar = if quiet || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    bar.set_style(
+        ProgressStyle::with_template("hashing {bar:24} {percent:>3}% {bytes}/{total_bytes}  {bytes_per_sec}")
+            .expect("the template is valid"),
+    );
+    let hashed = hash_path(path, piece_len, |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    })
+    .map_err(|error| match error {
+        CreateError::Io { .. } => Failure::new(Exit::Disk, error),
+        error => Failure::new(Exit::Failed, error),
+    })?;
+    bar.finish_and_clear();
+    Ok(NewTorrent {
+        name: hashed.name,
+        files: hashed.files,
+        total_len: hashed.total_len,
+        piece_len: hashed.piece_len,
+        pieces: hashed.pieces,
+        private: false,
+        comment: None,
+        created_by: Some(concat!("magnes ", env!("CARGO_PKG_VERSION")).to_owned()),
+        creation_date: None,
+        nodes: Vec::new(),
+    })
+}
+
+/// Reads back what was made: names that another client could not use are refused here.
+pub(super) fn parse(raw: bytes::Bytes) -> Result<Metainfo, Failure> {
+    Metainfo::parse(raw).map_err(|error| Failure::new(Exit::Failed, format!("this makes no torrent: {error}")))
+}
+
+fn parse_piece_len(text: &str) -> Result<u32, String> {
+    let len: u32 = text.parse().map_err(|_| "not a number of bytes".to_owned())?;
+    let fits = len.is_power_of_two() && (PIECE_LEN_CREATE_MIN..=PIECE_LEN_CREATE_MAX).contains(&len);
+    if fits { Ok(len) } else { Err(format!("a power of two from {PIECE_LEN_CREATE_MIN} to {PIECE_LEN_CREATE_MAX}")) }
+}

@@ -1,0 +1,91 @@
+//! Exit codes, and failures that know theirs.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use magnes::session::{AddError, StartError, TorrentError};
+use magnes::storage::DiskError;
+
+/// How the program ends. The numbers are a contract with scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed in a way that has no code of its own.
+    Failed = 1,
+    /// The time given by `--timeout` is over.
+    TimedOut = 3,
+    /// Files could not be written or read.
+    Disk = 4,
+    /// The torrent, magnet link or info hash is none.
+    BadTorrent = 5,
+    /// An address to listen on could not be had.
+    CannotBind = 6,
+    /// Ended by a signal.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command failed: a sentence for the user, and the exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+    /// Whether the failure is told as a JSON line too.
+    pub(crate) json: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, message: message.to_string(), json: false }
+    }
+
+    pub(crate) fn bad_torrent(message: impl fmt::Display) -> Self {
+        Self::new(Exit::BadTorrent, message)
+    }
+
+    /// The same failure, told as a JSON line when `json` is set.
+    pub(crate) fn told_as_json(self, json: bool) -> Self {
+        Self { json, ..self }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let exit = match error {
+            StartError::Bind { .. } => Exit::CannotBind,
+            StartError::StateDir { .. } => Exit::Disk,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<AddError> for Failure {
+    fn from(error: AddError) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+}
+
+impl From<TorrentError> for Failure {
+    fn from(error: TorrentError) -> Self {
+        let exit = match error {
+            TorrentError::Disk(_) => Exit::Disk,
+            TorrentError::Metadata { .. } => Exit::BadTorrent,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<DiskError> for Failure {
+    fn from(error: DiskError) -> Self {
+        Self::new(Exit::Disk, error)
+    }
+}

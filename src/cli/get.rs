@@ -1,0 +1,63 @@
+//! `magnes get`: from a magnet link, an info hash or a `.torrent` file to verified files.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use magnes::model::Source;
+use magnes::session::{AddOptions, TorrentSource};
+
+use super::Outcome;
+use super::args::{NetworkArgs, ReportArgs};
+use super::exit::Failure;
+use super::files::read_metainfo;
+use super::serve::{Goal, Job};
+
+/// Download by magnet link, info hash or .torrent file.
+///
+/// Peers are found through the DHT; no tracker is asked. Every piece is verified. A download that was stopped goes on
+/// where it was when the same command is given again.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// Magnet link, info hash (40 hexadecimal or 32 base32 digits), or .torrent file.
+    source: String,
+    /// Folder to download into.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    output: PathBuf,
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// Go on seeding when complete, until Ctrl-C.
+    #[arg(long)]
+    seed: bool,
+    /// Give up after so many seconds, with exit code 3. What was downloaded is kept.
+    #[arg(long, value_name = "SECS")]
+    timeout: Option<u64>,
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+pub(crate) fn run(args: GetArgs) -> Outcome {
+    let json = args.report.json;
+    let source = read_source(&args.source).map_err(|failure| failure.told_as_json(json))?;
+    let mut options = AddOptions::new(args.output);
+    options.peers.clone_from(&args.network.peer);
+    let goal = if args.seed { Goal::CompleteAndSeed } else { Goal::Complete };
+    Job {
+        source,
+        options,
+        config: args.network.config(),
+        goal,
+        timeout: args.timeout.map(Duration::from_secs),
+        report: args.report,
+        magnet: None,
+    }
+    .run()
+}
+
+/// What the user named. A `.torrent` file is read here.
+pub(crate) fn read_source(text: &str) -> Result<TorrentSource, Failure> {
+    match Source::parse(text).map_err(Failure::bad_torrent)? {
+        Source::Magnet(magnet) => Ok((*magnet).into()),
+        Source::File(path) => Ok(read_metainfo(&path)?.into()),
+    }
+}

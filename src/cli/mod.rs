@@ -1,0 +1,98 @@
+//! The command line: one file a command. Arguments and texts are here; what they do is the library's.
+//!
+//! Deliberately absent: any rule of a protocol.
+
+mod args;
+mod exit;
+mod signals;
+
+mod report;
+
+mod files;
+mod serve;
+
+mod create;
+mod get;
+mod manual;
+mod seed;
+mod show;
+mod verify;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use exit::Failure;
+
+/// What one run of a command ends with.
+type Outcome = Result<exit::Exit, Failure>;
+
+const LONG_ABOUT: &str = "\
+magnes downloads torrents without trackers: a Kademlia DHT finds the peers of an info hash, and the pieces are \
+fetched from them and verified. It also runs DHT bootstrap nodes.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  magnes get 'magnet:?xt=urn:btih:...'        download into this folder
+  magnes get 40-HEX-INFO-HASH -o ~/Downloads  the same from a bare info hash
+  magnes seed ~/Pictures                      share a folder; prints its magnet link first
+  magnes node --listen 0.0.0.0:6881           run a DHT bootstrap node
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 timed out, 4 disk, 5 bad torrent or magnet link,
+6 cannot bind the address, 130 interrupted. MAGNES_LOG=debug (or trace, or info) writes a log to stderr.";
+
+/// A trackerless BitTorrent client and DHT node.
+#[derive(Debug, Parser)]
+#[command(name = "magnes", version, long_about = LONG_ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Get(get::GetArgs),
+    Seed(seed::SeedArgs),
+    Create(create::CreateArgs),
+    Verify(verify::VerifyArgs),
+    Show(show::ShowArgs),
+    #[command(hide = true)]
+    Completions(manual::CompletionsArgs),
+    #[command(hide = true)]
+    Man(manual::ManArgs),
+}
+
+/// Runs the program with the arguments of the process.
+pub(crate) fn main() -> ExitCode {
+    report::elapsed();
+    start_log();
+    let outcome = match Cli::parse().command {
+        Command::Get(args) => get::run(args),
+        Command::Seed(args) => seed::run(args),
+        Command::Create(args) => create::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Show(args) => show::run(args),
+        Command::Completions(args) => manual::completions(args),
+        Command::Man(args) => manual::man(&args),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            report::failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// The log goes to stderr: warnings by default, what `MAGNES_LOG` says otherwise.
+fn start_log() {
+    let filter = EnvFilter::try_from_env("MAGNES_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .init();
+}

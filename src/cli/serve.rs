@@ -1,0 +1,141 @@
+//! One torrent in one session, from the start to the last signal: what `get` and `seed` share.
+#![allow(clippy::disallowed_methods, reason = "the program starts its runtime and its timer")]
+
+use std::time::Duration;
+
+use magnes::session::{AddOptions, Config, Phase, Progress, Session, TorrentEvent, TorrentHandle, TorrentSource};
+use tokio::runtime;
+
+use super::Outcome;
+use super::args::ReportArgs;
+use super::exit::{Exit, Failure};
+use super::report::Reporter;
+use super::signals::{Signal, Signals};
+
+/// When the job is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// When every piece is there.
+    Complete,
+    /// At the next signal.
+    CompleteAndSeed,
+}
+
+/// One torrent in one session.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) source: TorrentSource,
+    pub(crate) options: AddOptions,
+    pub(crate) config: Config,
+    pub(crate) goal: Goal,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) report: ReportArgs,
+    /// The magnet link to print first.
+    pub(crate) magnet: Option<String>,
+}
+
+impl Job {
+    /// Runs the job to its end.
+    pub(crate) fn run(self) -> Outcome {
+        let json = self.report.json;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
+        runtime.block_on(self.run_async()).map_err(|failure| failure.told_as_json(json))
+    }
+
+    async fn run_async(self) -> Outcome {
+        let mut signals =
+            Signals::catch().map_err(|error| Failure::new(Exit::Failed, format!("cannot catch signals: {error}")))?;
+        let mut reporter = Reporter::new(self.report);
+        let session = Session::start(self.config).await?;
+        if let Some(magnet) = &self.magnet {
+            reporter.magnet(magnet, &self.source.info_hash().to_string());
+        }
+        reporter.listening(session.local_addrs());
+        let torrent = session.add(self.source, self.options).await?;
+        let outcome = watch(&torrent, self.goal, self.timeout, &mut reporter, &mut signals).await;
+        reporter.finish();
+        if outcome.as_ref().is_ok_and(|exit| *exit == Exit::Interrupted) {
+            reporter.line("leaving; press Ctrl-C again to leave at once");
+        }
+        signals.leave(session.shutdown()).await;
+        outcome
+    }
+}
+
+async fn watch(
+    torrent: &TorrentHandle,
+    goal: Goal,
+    timeout: Option<Duration>,
+    reporter: &mut Reporter,
+    signals: &mut Signals,
+) -> Outcome {
+    let mut events = torrent.events();
+    let mut progress = torrent.progress();
+    let mut last: Option<Progress> = None;
+    let mut completed = false;
+    let timer = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(timer);
+    loop {
+        tokio::select! {
+            biased;
+            signal = signals.next() => return Ok(exit_for(signal, goal, completed)),
+            Some(event) = events.next() => report_event(&event, reporter),
+            next = progress.next() => {
+                let Some(next) = next else {
+                    torrent.wait_complete().await?;
+                    return Ok(Exit::Failed);
+                };
+                if next.phase == Phase::Failed {
+                    torrent.wait_complete().await?;
+                }
+                if next.phase == Phase::Seeding && !completed {
+                    completed = true;
+                    reporter.complete(&next, &target(&next, torrent));
+                    if goal == Goal::Complete {
+                        return Ok(Exit::Done);
+                    }
+                }
+                reporter.progress(&next);
+                last = Some(next);
+            }
+            () = timer.as_mut(), if !completed => return Err(timed_out(timeout, last.as_ref())),
+        }
+    }
+}
+
+fn exit_for(signal: Signal, goal: Goal, completed: bool) -> Exit {
+    match signal {
+        // How a service manager ends a seeder that did what it was started for.
+        Signal::Terminate if goal == Goal::CompleteAndSeed && completed => Exit::Done,
+        _ => Exit::Interrupted,
+    }
+}
+
+fn report_event(event: &TorrentEvent, reporter: &mut Reporter) {
+    match event {
+        TorrentEvent::Metadata { name, bytes, pieces, files } => reporter.metadata(name, *bytes, *pieces, *files),
+        TorrentEvent::PieceFailed { piece, blamed } => reporter.piece_failed(piece.get(), blamed),
+        TorrentEvent::PeerBanned { addr, reason } => reporter.line(&format!("banned {addr}: {reason}")),
+        _ => {}
+    }
+}
+
+fn timed_out(timeout: Option<Duration>, last: Option<&Progress>) -> Failure {
+    let seconds = timeout.unwrap_or_default().as_secs();
+    let stall = last.and_then(|progress| progress.stall.as_ref());
+    let reason = stall.map(|stall| format!(": {stall}")).unwrap_or_default();
+    Failure::new(Exit::TimedOut, format!("not complete after {seconds} s{reason}; what was downloaded is kept"))
+}
+
+/// What the user finds where it was asked to go.
+fn target(progress: &Progress, torrent: &TorrentHandle) -> String {
+    progress.name.clone().unwrap_or_else(|| torrent.info_hash().to_string())
+}

@@ -1,0 +1,102 @@
+//! `magnes show`: what a `.torrent` file or magnet link says.
+#![allow(clippy::print_stdout, reason = "the result goes to stdout")]
+
+use clap::Args;
+use indicatif::HumanBytes;
+use magnes::model::{Magnet, Metainfo, Source};
+use serde_json::json;
+
+use super::Outcome;
+use super::exit::{Exit, Failure};
+use super::files::read_metainfo;
+
+/// Show what a .torrent file or magnet link says.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// A .torrent file, magnet link or info hash.
+    #[arg(value_name = "FILE.torrent|MAGNET")]
+    source: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: ShowArgs) -> Outcome {
+    match Source::parse(&args.source).map_err(Failure::bad_torrent)? {
+        Source::File(path) => show_metainfo(&read_metainfo(&path)?, args.json),
+        Source::Magnet(magnet) => show_magnet(&magnet, args.json),
+    }
+    Ok(Exit::Done)
+}
+
+fn show_metainfo(metainfo: &Metainfo, as_json: bool) {
+    let info = &metainfo.info;
+    let geometry = info.geometry();
+    let files: Vec<_> = info.files().iter().filter(|file| !file.padding).collect();
+    if as_json {
+        let files: Vec<_> = files.iter().map(|file| json!({ "path": file.path, "bytes": file.len })).collect();
+        let object = json!({
+            "info_hash": info.hash().to_string(),
+            "name": info.name(),
+            "bytes": geometry.total_len(),
+            "piece_length": geometry.piece_len_nominal(),
+            "pieces": geometry.piece_count(),
+            "private": info.is_private(),
+            "files": files,
+            "comment": metainfo.comment,
+            "created_by": metainfo.created_by,
+            "creation_date": metainfo.creation_date,
+            "trackers": metainfo.trackers,
+            "nodes": metainfo.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "magnet": metainfo.magnet().to_string(),
+        });
+        println!("{object}");
+        return;
+    }
+    println!("name       {}", info.name());
+    println!("info hash  {}", info.hash());
+    println!("size       {} in {} files", HumanBytes(geometry.total_len()), files.len());
+    println!("pieces     {} of {}", geometry.piece_count(), HumanBytes(geometry.piece_len_nominal().into()));
+    if info.is_private() {
+        println!("private    yes: neither DHT nor peer exchange");
+    }
+    for (title, text) in [("comment", &metainfo.comment), ("made by", &metainfo.created_by)] {
+        if let Some(text) = text {
+            println!("{title:10} {text}");
+        }
+    }
+    for tracker in metainfo.trackers.iter().flatten() {
+        println!("tracker    {tracker} (not used)");
+    }
+    println!("magnet     {}", metainfo.magnet());
+    for file in files {
+        println!("  {:>12}  {}", HumanBytes(file.len).to_string(), file.path);
+    }
+}
+
+fn show_magnet(magnet: &Magnet, as_json: bool) {
+    let peers: Vec<String> = magnet.peers.iter().map(ToString::to_string).collect();
+    if as_json {
+        let object = json!({
+            "info_hash": magnet.info_hash.to_string(),
+            "name": magnet.display_name,
+            "peers": peers,
+            "trackers": magnet.trackers,
+            "web_seeds": magnet.web_seeds,
+            "magnet": magnet.to_string(),
+        });
+        println!("{object}");
+        return;
+    }
+    println!("info hash  {}", magnet.info_hash);
+    if let Some(name) = &magnet.display_name {
+        println!("name       {name}");
+    }
+    for peer in peers {
+        println!("peer       {peer}");
+    }
+    for tracker in &magnet.trackers {
+        println!("tracker    {tracker} (not used)");
+    }
+    println!("magnet     {magnet}");
+}
