@@ -127,15 +127,11 @@ def aria2(work, role, source, folder, bootstrap=None):
 
 
 def transmission(work, role, source, folder):
-    """Transmission takes its torrent from a watched folder; a .magnet file there holds a magnet link."""
+    """Transmission 3 takes its .torrent file from a watched folder; magnet links only by remote control."""
     port, home = free_port(), os.path.join(work, f"transmission-{role}")
     watch = os.path.join(home, "watch")
     os.makedirs(watch)
-    if source.startswith("magnet:"):
-        with open(os.path.join(watch, "one.magnet"), "w") as file:
-            file.write(source)
-    else:
-        os.symlink(source, os.path.join(watch, "one.torrent"))
+    os.symlink(source, os.path.join(watch, "one.torrent"))
     settings = {
         "bind-address-ipv4": "127.0.0.1", "dht-enabled": False, "download-dir": folder, "encryption": 0,
         "lpd-enabled": False, "peer-port": port, "pex-enabled": False, "port-forwarding-enabled": False,

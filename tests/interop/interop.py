@@ -95,8 +95,9 @@ def from_foreign(name, case):
 
 
 def to_foreign(name, case):
-    """Ours seeds and dials, the foreign client fetches metadata and files by magnet."""
-    getter = case.run(FOREIGN[name](case.work, "get", case.payload.magnet, case.out))
+    """Ours seeds and dials, the foreign client fetches the files, and where it can the metadata, from us."""
+    source = case.payload.torrent if name == "transmission" else case.payload.magnet
+    getter = case.run(FOREIGN[name](case.work, "get", source, case.out))
     case.seed(peers=[getter.address])
     case.await_files(getter)
 
