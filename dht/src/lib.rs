@@ -6,22 +6,33 @@ mod bogon;
 pub mod compact;
 #[cfg(feature = "tokio")]
 mod driver;
+mod event;
 mod guard;
 mod id;
 pub mod item;
 mod item_store;
 mod keyed;
 pub mod krpc;
+mod lookup;
+mod node;
+mod reach;
+mod rpc;
 mod scrape;
+mod server;
+mod snapshot;
 mod store;
+mod table;
 mod token;
 
 pub use bogon::{AddressFilter, Bogon};
 pub use compact::{Contact, Family};
+pub use event::{AnnouncePort, Event, LookupOutcome, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
 pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Prefix, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
 pub use item_store::{ITEM_LIFETIME, ItemStore, PutError, StoredItem, StoredMutable};
+pub use node::{Node, NodeConfig};
 pub use scrape::{BloomFilter, SCRAPE_PEERS_MAX};
+pub use snapshot::SnapshotError;
 pub use store::{PEER_LIFETIME, PeerStore, SAMPLE_INTERVAL, Samples, Scrape};
 pub use token::{TOKEN_EPOCH, Token, Tokens};
 

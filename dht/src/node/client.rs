@@ -1,0 +1,87 @@
+//! Sending queries, and what silence means.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Node, Pending};
+use crate::event::{Event, SocketIndex};
+use crate::krpc::{Body, Message, Method, Query, Want};
+use crate::rpc::{Purpose, Silence, Transaction};
+use crate::server::VERSION;
+use crate::{Family, NodeId};
+
+impl Node {
+    /// Sends a query; returns whether it was sent.
+    pub(super) fn query(
+        &mut self,
+        now: Instant,
+        socket: SocketIndex,
+        to: SocketAddr,
+        id: Option<NodeId>,
+        purpose: Purpose,
+        method: Method<'_>,
+    ) -> bool {
+        let face = &self.faces[socket.0];
+        if !face.admits(to) {
+            return false;
+        }
+        let transaction = Transaction { socket, to, id, purpose, sent_at: now };
+        let Some(transaction) = self.transactions.begin(transaction, &mut self.chance) else { return false };
+        let has_both = self.faces.iter().any(|other| other.family != self.faces[socket.0].family);
+        let want = Want { v4: has_both, v6: has_both };
+        let query = Query { id: self.faces[socket.0].table.own_id(), read_only: self.config.read_only, want, method };
+        let start = self.payloads.len();
+        Message { transaction: &transaction, version: Some(VERSION), ip: None, body: Body::Query(query) }
+            .encode(&mut self.payloads);
+        let payload = start..self.payloads.len();
+        self.outputs.push_back(Pending::Transmit { socket, to, payload });
+        self.stats.queries_sent += 1;
+        true
+    }
+
+    /// Asks an address for a sign of life, for the table's sake.
+    pub(super) fn check(&mut self, now: Instant, socket: SocketIndex, addr: SocketAddr, id: Option<NodeId>) {
+        self.query(now, socket, addr, id, Purpose::Check, Method::Ping);
+    }
+
+    /// The system says that an address cannot be reached.
+    pub fn handle_unreachable(&mut self, now: Instant, socket: SocketIndex, to: SocketAddr) {
+        for transaction in self.transactions.take_unreachable(socket, to) {
+            self.handle_silence(now, Silence::Failed, &transaction);
+        }
+    }
+
+    /// Tells of an address where a node may live: it is asked before it is believed (BEP 5, PORT).
+    pub fn add_node(&mut self, now: Instant, addr: SocketAddr) {
+        if let Some(socket) = self.socket_for(addr) {
+            self.check(now, socket, addr, None);
+        }
+    }
+
+    /// The first socket of the address's family.
+    pub(super) fn socket_for(&self, addr: SocketAddr) -> Option<SocketIndex> {
+        let family = Family::of(addr);
+        self.faces.iter().position(|face| face.family == family).map(SocketIndex)
+    }
+
+    pub(super) fn handle_silence(&mut self, now: Instant, silence: Silence, transaction: &Transaction) {
+        if silence == Silence::Failed
+            && let Some(contact) = transaction.contact()
+        {
+            self.faces[transaction.socket.0].table.failed(&contact);
+        }
+        match transaction.purpose {
+            Purpose::Lookup(operation) => {
+                self.handle_lookup_silence(now, operation, transaction.socket, transaction.to, silence);
+            }
+            Purpose::Announce(operation) if silence != Silence::Stalled => {
+                self.handle_announce_answer(now, operation, transaction.to, false);
+            }
+            Purpose::Ping(operation) if silence == Silence::Failed => {
+                self.operations.remove(&operation);
+                self.tell(Event::Pinged { operation, answer: None });
+            }
+            _ => {}
+        }
+    }
+}

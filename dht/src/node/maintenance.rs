@@ -1,0 +1,131 @@
+//! What time brings: silence, the search for the network, the care of the table, announces that are due.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::Rng;
+
+use super::Node;
+use super::face::BOOTSTRAP_MAX;
+use super::operations::{Keep, Kind, Operation};
+use crate::event::{OperationId, SocketIndex};
+use crate::lookup::K;
+use crate::{Contact, Family};
+
+/// How often the tables are looked after.
+const TICK: Duration = Duration::from_secs(1);
+/// Bits that the target of a search for the neighbourhood shares with the own id: near, and not exactly there, so that
+/// nobody can place itself beside us for certain.
+const NEIGHBOURHOOD_BITS: u32 = 100;
+/// Routers that are kept.
+const ROUTERS_MAX: usize = 64;
+/// Contacts of an earlier session that are tried.
+const SAVED_MAX: usize = 200;
+
+impl Node {
+    /// Addresses to begin with, as the user or the program names them. They are asked for ever, ever less often, until
+    /// somebody answers, and are never in the table.
+    pub fn add_bootstrap(&mut self, now: Instant, addrs: &[SocketAddr]) {
+        for addr in addrs {
+            let family = Family::of(*addr);
+            for face in self.faces.iter_mut().filter(|face| face.family == family) {
+                face.guard.filter_mut().admit_class_of(*addr);
+                if face.routers.len() < ROUTERS_MAX && !face.routers.contains(addr) {
+                    face.routers.push(*addr);
+                    face.bootstrap_now(now);
+                }
+            }
+        }
+        self.feed_starving(now);
+        self.maintain(now);
+    }
+
+    /// Contacts of an earlier session. They are asked before they are believed.
+    pub(crate) fn restore_contacts(
+        &mut self,
+        now: Instant,
+        socket: SocketIndex,
+        contacts: impl Iterator<Item = Contact>,
+    ) {
+        let face = &mut self.faces[socket.0];
+        let admitted: Vec<Contact> = contacts.filter(|contact| face.admits(contact.addr)).take(SAVED_MAX).collect();
+        face.saved = admitted;
+        face.bootstrap_now(now);
+        self.feed_starving(now);
+        self.maintain(now);
+    }
+
+    /// The sockets and their families.
+    pub(crate) fn socket_families(&self) -> Vec<(SocketIndex, Family)> {
+        self.faces.iter().enumerate().map(|(index, face)| (SocketIndex(index), face.family)).collect()
+    }
+
+    /// The contacts of every table.
+    pub(crate) fn snapshot_contacts(&self) -> impl Iterator<Item = (Family, impl Iterator<Item = Contact>)> {
+        self.faces.iter().map(|face| (face.family, face.table.contacts()))
+    }
+
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((silence, transaction)) = self.transactions.poll_silent(now) {
+            self.handle_silence(now, silence, &transaction);
+        }
+        if now >= self.next_maintenance {
+            self.maintain(now);
+        }
+    }
+
+    fn maintain(&mut self, now: Instant) {
+        self.next_maintenance = now + TICK;
+        for socket in 0..self.faces.len() {
+            self.seek_network(now, socket);
+            self.care_for_table(now, SocketIndex(socket));
+            self.faces[socket].peers.expire(now);
+        }
+        self.feed_starving(now);
+        let due = |(id, operation): (&OperationId, &Operation)| match operation {
+            Operation::Keep(Keep { due, .. }) if *due <= now => Some(*id),
+            _ => None,
+        };
+        let due: Vec<OperationId> = self.operations.iter().filter_map(due).collect();
+        for keeper in due {
+            self.announce_kept(now, keeper);
+        }
+    }
+
+    /// Looks for nodes near our own id while few are known.
+    fn seek_network(&mut self, now: Instant, socket: usize) {
+        let face = &mut self.faces[socket];
+        let knows = face.table.len() + face.routers.len() + face.saved.len() > 0;
+        if face.table.len() >= K || !knows || now < face.bootstrap_at {
+            return;
+        }
+        face.bootstrap_at = now + face.bootstrap_pause;
+        face.bootstrap_pause = (face.bootstrap_pause * 2).min(BOOTSTRAP_MAX);
+        let target = face.table.own_id().random_sharing(NEIGHBOURHOOD_BITS, &mut self.chance);
+        self.start_lookup(now, target.into(), Kind::Table);
+    }
+
+    fn care_for_table(&mut self, now: Instant, socket: SocketIndex) {
+        let face = &mut self.faces[socket.0];
+        if face.table.len() == 0 {
+            return;
+        }
+        let silent = face.table.due_for_check(now);
+        let stale = face.table.due_for_refresh(now);
+        let own_id = face.table.own_id();
+        if let Some(contact) = silent {
+            self.check(now, socket, contact.addr, Some(contact.id));
+        }
+        if let Some(depth) = stale {
+            let target = own_id.random_sharing(depth, &mut self.chance);
+            self.start_lookup(now, target.into(), Kind::Table);
+        }
+    }
+}
+
+/// A time between nine tenths of `around` and all of it.
+pub(super) fn jitter(chance: &mut ChaCha8Rng, around: Duration) -> Duration {
+    around - around / 10 * (chance.next_u32() % 1000) / 1000
+}

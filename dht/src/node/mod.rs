@@ -1,0 +1,294 @@
+//! The machine: one host's Kademlia. What arrives is told with `handle_*`, what is to be done is drained with
+//! [`Node::poll_output`].
+
+mod client;
+mod config;
+mod face;
+mod maintenance;
+mod operations;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Instant;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
+
+pub use config::NodeConfig;
+
+use crate::event::{Event, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
+use crate::krpc::{Body, DecodeError, ErrorCode, Message, Query, Response};
+use crate::rpc::{Purpose, Transactions};
+use crate::server::{Scratch, Server, VERSION};
+use crate::{Contact, Family, NodeId, Verdict};
+use face::Face;
+use operations::Operation;
+
+/// A DHT node without sockets and clock (BEP 5): everything it does follows from what it is told, and from a seed.
+#[derive(Debug)]
+pub struct Node {
+    config: NodeConfig,
+    chance: ChaCha8Rng,
+    faces: Vec<Face>,
+    transactions: Transactions,
+    operations: BTreeMap<OperationId, Operation>,
+    operation_next: u64,
+    outputs: VecDeque<Pending>,
+    /// The bytes of the datagrams in `outputs`; begun anew whenever that is drained.
+    payloads: Vec<u8>,
+    scratch: Scratch,
+    next_maintenance: Instant,
+    stats: Stats,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Transmit { socket: SocketIndex, to: SocketAddr, payload: Range<usize> },
+    Event(Event),
+}
+
+impl Node {
+    /// A node without sockets. All its chance comes from `seed`.
+    pub fn new(config: NodeConfig, seed: [u8; 32], now: Instant) -> Self {
+        Self {
+            config,
+            chance: ChaCha8Rng::from_seed(seed),
+            faces: Vec::new(),
+            transactions: Transactions::default(),
+            operations: BTreeMap::new(),
+            operation_next: 0,
+            outputs: VecDeque::new(),
+            payloads: Vec::new(),
+            scratch: Scratch::default(),
+            next_maintenance: now,
+            stats: Stats::default(),
+        }
+    }
+
+    /// A socket that is bound to `local`. It gets an id, a table and stores of its own.
+    pub fn add_socket(&mut self, now: Instant, local: SocketAddr) -> SocketIndex {
+        self.faces.push(Face::new(now, local, &self.config, &mut self.chance));
+        SocketIndex(self.faces.len() - 1)
+    }
+
+    /// A datagram arrived.
+    pub fn handle_datagram(&mut self, now: Instant, socket: SocketIndex, from: SocketAddr, datagram: &[u8]) {
+        if self.faces.get(socket.0).is_none() {
+            return;
+        }
+        match Message::decode(datagram) {
+            Ok(Message { body: Body::Query(query), transaction, .. }) => {
+                self.handle_query(now, socket, from, transaction, &query);
+            }
+            Ok(Message { body: Body::Response(response), transaction, ip, .. }) => {
+                self.handle_response(now, socket, from, transaction, &response, ip);
+            }
+            Ok(Message { body: Body::Error { code, .. }, transaction, .. }) => {
+                self.handle_error(now, socket, from, transaction, code);
+            }
+            Err(DecodeError { fault, answer_to }) => {
+                tracing::trace!(%from, %fault, "a malformed datagram");
+                self.stats.dropped += 1;
+                if let Some(transaction) = answer_to {
+                    self.refuse_malformed(now, socket, from, transaction);
+                }
+            }
+        }
+    }
+
+    /// What is to be done next. Drain it after every `handle_*` and every command.
+    pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        match self.outputs.pop_front() {
+            Some(Pending::Event(event)) => Some(Output::Event(event)),
+            Some(Pending::Transmit { socket, to, payload }) => {
+                Some(Output::Transmit { socket, to, payload: &self.payloads[payload] })
+            }
+            None => {
+                self.payloads.clear();
+                None
+            }
+        }
+    }
+
+    /// When [`Node::handle_timeout`] is to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if self.faces.is_empty() {
+            return None;
+        }
+        let transactions = self.transactions.next_timeout();
+        Some(transactions.map_or(self.next_maintenance, |due| due.min(self.next_maintenance)))
+    }
+
+    /// Numbers about the node.
+    pub fn stats(&self) -> Stats {
+        let sum = |count: fn(&Face) -> usize| self.faces.iter().map(count).sum();
+        Stats {
+            contacts: sum(|face| face.table.len()),
+            stored_peers: sum(|face| face.peers.peers()),
+            stored_items: sum(|face| face.items.len()),
+            ..self.stats
+        }
+    }
+
+    /// Whether lookups can succeed, and why not.
+    pub fn readiness(&self) -> Readiness {
+        let answered = self.stats.responses > 0;
+        let knows = self.faces.iter().any(|face| !face.routers.is_empty() || !face.saved.is_empty());
+        match (answered, knows || self.stats.queries_sent > 0) {
+            (true, _) => Readiness::Ready,
+            (false, false) => Readiness::NotReady(NotReady::NoAddress),
+            (false, true) => Readiness::NotReady(NotReady::NoAnswer { sent: self.stats.queries_sent }),
+        }
+    }
+
+    /// The node's ids, one a socket.
+    pub fn node_ids(&self) -> Vec<NodeId> {
+        self.faces.iter().map(|face| face.table.own_id()).collect()
+    }
+
+    /// Panics when the parts of the machine disagree. For tests and the simulator, after every step.
+    pub fn check_invariants(&self) {
+        for face in &self.faces {
+            face.table.check_invariants();
+            face.peers.check_invariants();
+            face.items.check_invariants();
+            for contact in face.table.contacts() {
+                assert_eq!(Family::of(contact.addr), face.family, "families never mix");
+                assert!(!face.routers.contains(&contact.addr), "a router is in the table");
+            }
+        }
+    }
+
+    fn handle_query(
+        &mut self,
+        now: Instant,
+        socket: SocketIndex,
+        from: SocketAddr,
+        transaction: &[u8],
+        query: &Query<'_>,
+    ) {
+        if self.config.read_only {
+            return;
+        }
+        let face = &mut self.faces[socket.0];
+        if face.guard.admit_query(now, from) != Verdict::Admit {
+            self.stats.dropped += 1;
+            return;
+        }
+        let (before, rest) = self.faces.split_at_mut(socket.0);
+        let Some((face, after)) = rest.split_first_mut() else { return };
+        let other = before.iter().chain(after.iter()).find(|other| other.family != face.family);
+        let mut server = Server {
+            now,
+            table: &face.table,
+            other_table: other.map(|other| &other.table),
+            family: face.family,
+            tokens: &face.tokens,
+            peers: &mut face.peers,
+            items: &mut face.items,
+            chance: &mut self.chance,
+        };
+        let start = self.payloads.len();
+        server.answer(from, transaction, query, &mut self.scratch, &mut self.payloads);
+        let payload = start..self.payloads.len();
+        face.guard.charge_reply(now, from, payload.len());
+        self.outputs.push_back(Pending::Transmit { socket, to: from, payload });
+        self.stats.queries_answered += 1;
+        if !query.read_only {
+            self.meet(now, socket, Contact { id: query.id, addr: from });
+        }
+    }
+
+    /// A node that queries us is not believed to be reachable: it is asked first, if the table has a use for it.
+    fn meet(&mut self, now: Instant, socket: SocketIndex, contact: Contact) {
+        let face = &mut self.faces[socket.0];
+        let known = face.table.queried(now, contact);
+        if !known && face.table.wants(now, &contact.id) && !face.routers.contains(&contact.addr) {
+            self.check(now, socket, contact.addr, None);
+        }
+    }
+
+    fn refuse_malformed(&mut self, now: Instant, socket: SocketIndex, to: SocketAddr, transaction: &[u8]) {
+        let face = &mut self.faces[socket.0];
+        if self.config.read_only || face.guard.admit_query(now, to) != Verdict::Admit {
+            return;
+        }
+        let start = self.payloads.len();
+        let body = Body::Error { code: ErrorCode::Protocol.number(), text: b"malformed" };
+        Message { transaction, version: Some(VERSION), ip: Some(to), body }.encode(&mut self.payloads);
+        let payload = start..self.payloads.len();
+        face.guard.charge_reply(now, to, payload.len());
+        self.outputs.push_back(Pending::Transmit { socket, to, payload });
+    }
+
+    fn handle_response(
+        &mut self,
+        now: Instant,
+        socket: SocketIndex,
+        from: SocketAddr,
+        transaction: &[u8],
+        response: &Response<'_>,
+        seen: Option<SocketAddr>,
+    ) {
+        let Some(found) = self.transactions.finish(now, socket, from, transaction) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        self.stats.responses += 1;
+        let face = &mut self.faces[socket.0];
+        if let Some(asked) = found.contact()
+            && asked.id != response.id
+        {
+            face.table.remove(&asked);
+        }
+        let contact = Contact { id: response.id, addr: from };
+        if !face.routers.contains(&from) {
+            let rtt = now.saturating_duration_since(found.sent_at);
+            face.table.answered(now, contact, rtt);
+        }
+        if let Some(seen) = seen {
+            self.handle_vote(socket, from, seen);
+        }
+        match found.purpose {
+            Purpose::Lookup(operation) => self.handle_lookup_answer(now, operation, socket, contact, response),
+            Purpose::Announce(operation) => self.handle_announce_answer(now, operation, from, true),
+            Purpose::Ping(operation) => {
+                let rtt = now.saturating_duration_since(found.sent_at);
+                self.operations.remove(&operation);
+                self.tell(Event::Pinged { operation, answer: Some((response.id, rtt)) });
+            }
+            Purpose::Check => {}
+        }
+    }
+
+    /// An error answers a query too: the node lives, and has not what was asked for.
+    fn handle_error(&mut self, now: Instant, socket: SocketIndex, from: SocketAddr, transaction: &[u8], code: i64) {
+        let Some(found) = self.transactions.finish(now, socket, from, transaction) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        tracing::debug!(%from, code, "a node refused a query");
+        self.handle_silence(now, crate::rpc::Silence::Failed, &found);
+    }
+
+    fn handle_vote(&mut self, socket: SocketIndex, from: SocketAddr, seen: SocketAddr) {
+        let face = &mut self.faces[socket.0];
+        if Family::of(seen) != face.family {
+            return;
+        }
+        let Some(addr) = face.votes.handle_vote(from.ip(), seen) else { return };
+        face.guard.filter_mut().add_own(addr);
+        if !face.table.own_id().is_valid_for(addr.ip()) {
+            face.table.rebase(NodeId::for_address(addr.ip(), &mut self.chance));
+        }
+        self.tell(Event::ExternalAddress { socket, addr });
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Pending::Event(event));
+    }
+}

@@ -1,0 +1,283 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::event::AnnouncePort;
+use crate::{InfoHash, NotReady};
+
+/// Nodes that reach one another over a virtual network with a delay of 20 ms.
+struct World {
+    now: Instant,
+    nodes: BTreeMap<SocketAddr, Node>,
+    /// Datagrams on their way, by arrival.
+    wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
+    sent: u64,
+    events: Vec<(SocketAddr, Instant, Event)>,
+}
+
+const DELAY: Duration = Duration::from_millis(20);
+const SOCKET: SocketIndex = SocketIndex(0);
+
+fn addr(number: u8) -> SocketAddr {
+    ([10, 0, number, 1], 6881).into()
+}
+
+fn info_hash() -> InfoHash {
+    InfoHash::new([0x5a; 20])
+}
+
+impl World {
+    fn new() -> Self {
+        Self { now: Instant::now(), nodes: BTreeMap::new(), wire: BTreeMap::new(), sent: 0, events: Vec::new() }
+    }
+
+    /// A network of `count` nodes that all began with the first.
+    fn of(count: u8) -> Self {
+        let mut world = Self::new();
+        for number in 1..=count {
+            world.add(number, NodeConfig::default(), &[addr(1)]);
+            world.run(Duration::from_millis(300));
+        }
+        world.run(Duration::from_secs(20));
+        world
+    }
+
+    fn add(&mut self, number: u8, config: NodeConfig, bootstrap: &[SocketAddr]) {
+        let mut node = Node::new(config, [number; 32], self.now);
+        node.add_socket(self.now, addr(number));
+        let others: Vec<SocketAddr> = bootstrap.iter().copied().filter(|other| *other != addr(number)).collect();
+        node.add_bootstrap(self.now, &others);
+        self.nodes.insert(addr(number), node);
+        self.drain(addr(number));
+    }
+
+    fn node(&mut self, number: u8) -> &mut Node {
+        self.nodes.get_mut(&addr(number)).unwrap()
+    }
+
+    /// Gives a node a command and sends what follows from it.
+    fn command<T>(&mut self, number: u8, command: impl FnOnce(&mut Node, Instant) -> T) -> T {
+        let now = self.now;
+        let result = command(self.node(number), now);
+        self.drain(addr(number));
+        result
+    }
+
+    fn drain(&mut self, at: SocketAddr) {
+        let Some(node) = self.nodes.get_mut(&at) else { return };
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::Transmit { to, payload, .. } => {
+                    self.sent += 1;
+                    self.wire.insert((self.now + DELAY, self.sent), (at, to, payload.to_vec()));
+                }
+                Output::Event(event) => self.events.push((at, self.now, event)),
+            }
+        }
+        node.check_invariants();
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let timer = self.nodes.iter().filter_map(|(at, node)| Some((node.next_timeout()?, *at))).min();
+            let arrival = self.wire.first_key_value().map(|((due, _), _)| *due);
+            let next = timer.map(|(due, _)| due).into_iter().chain(arrival).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            let now = self.now;
+            if arrival == Some(next) {
+                let (_, (from, to, datagram)) = self.wire.pop_first().unwrap();
+                if let Some(node) = self.nodes.get_mut(&to) {
+                    node.handle_datagram(now, SOCKET, from, &datagram);
+                    self.drain(to);
+                }
+            } else if let Some((_, at)) = timer {
+                self.nodes.get_mut(&at).unwrap().handle_timeout(now);
+                self.drain(at);
+            }
+        }
+        self.now = end;
+    }
+
+    fn found(&self, number: u8) -> Vec<SocketAddr> {
+        let mut found: Vec<SocketAddr> = self
+            .events
+            .iter()
+            .filter(|(at, ..)| *at == addr(number))
+            .filter_map(|(_, _, event)| if let Event::Peers { peers, .. } = event { Some(peers.clone()) } else { None })
+            .flatten()
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+#[test]
+fn what_one_node_announces_another_finds() {
+    let mut world = World::of(30);
+    let announced = world.command(7, |node, now| node.announce(now, info_hash(), AnnouncePort::Explicit(7000), false));
+    world.run(Duration::from_secs(5));
+    let outcome = world.events.iter().find(|(.., event)| event.operation() == Some(announced) && event.is_final());
+    assert!(matches!(outcome, Some((.., Event::Announced { asked: 8, acknowledged: 8, .. }))), "{outcome:?}");
+    world.command(23, |node, now| node.get_peers(now, info_hash()));
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.found(23), [([10, 0, 7, 1], 7000).into()]);
+}
+
+#[test]
+fn a_newcomer_finds_peers_within_a_few_round_trips() {
+    let mut world = World::of(30);
+    world.command(7, |node, now| node.announce(now, info_hash(), AnnouncePort::Implied, false));
+    world.run(Duration::from_secs(5));
+    let start = world.now;
+    world.add(99, NodeConfig::default(), &[addr(1)]);
+    world.command(99, |node, now| node.get_peers(now, info_hash()));
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.found(99), [addr(7)], "the implied port is that of the datagrams");
+    let first = world.events.iter().find(|(at, _, event)| *at == addr(99) && matches!(event, Event::Peers { .. }));
+    assert!(first.unwrap().1 - start <= 8 * DELAY, "{:?}", first.unwrap().1 - start);
+}
+
+#[test]
+fn dead_nodes_do_not_hold_up_a_lookup() {
+    let mut world = World::of(40);
+    world.command(3, |node, now| node.announce(now, info_hash(), AnnouncePort::Implied, false));
+    world.run(Duration::from_secs(5));
+    for dead in 11..=30 {
+        world.nodes.remove(&addr(dead));
+    }
+    let lookup = world.command(40, |node, now| node.get_peers(now, info_hash()));
+    let start = world.now;
+    world.run(Duration::from_secs(10));
+    let done = world.events.iter().find(|(.., event)| event.operation() == Some(lookup) && event.is_final());
+    let elapsed = done.unwrap().1 - start;
+    assert!(elapsed < Duration::from_secs(2), "half of the nodes are dead, and it took {elapsed:?}");
+    assert_eq!(world.found(40), [addr(3)]);
+}
+
+#[test]
+fn a_kept_torrent_survives_the_forgetting_of_the_others() {
+    let mut world = World::of(12);
+    let kept = world.command(5, |node, now| node.keep_announced(now, info_hash(), AnnouncePort::Implied, true));
+    world.run(Duration::from_secs(65 * 60));
+    world.command(9, |node, now| node.get_peers(now, info_hash()));
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.found(9), [addr(5)]);
+    world.command(5, |node, now| node.stop_announcing(now, kept));
+    world.run(Duration::from_secs(65 * 60));
+    world.command(2, |node, now| node.get_peers(now, info_hash()));
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.found(2), []);
+}
+
+#[test]
+fn a_torrent_is_announced_once_the_network_is_there() {
+    let mut world = World::new();
+    world.add(2, NodeConfig::default(), &[addr(1)]);
+    world.command(2, |node, now| node.keep_announced(now, info_hash(), AnnouncePort::Implied, false));
+    assert!(matches!(world.node(2).readiness(), Readiness::NotReady(NotReady::NoAnswer { .. })));
+    world.run(Duration::from_secs(10 * 60));
+    world.add(1, NodeConfig::default(), &[]);
+    world.run(Duration::from_secs(130));
+    assert_eq!(world.node(2).readiness(), Readiness::Ready);
+    assert_eq!(world.node(1).stats().stored_peers, 1);
+}
+
+#[test]
+fn a_lookup_without_anybody_to_ask_says_so_in_the_end() {
+    let mut world = World::new();
+    world.add(1, NodeConfig::default(), &[]);
+    let lookup = world.command(1, |node, now| node.get_peers(now, info_hash()));
+    assert_eq!(world.node(1).readiness(), Readiness::NotReady(NotReady::NoAddress));
+    world.run(Duration::from_secs(60));
+    let done = world.events.iter().find(|(.., event)| event.operation() == Some(lookup));
+    assert!(matches!(done, Some((.., Event::LookupDone { outcome, .. })) if outcome.asked == 0), "{done:?}");
+}
+
+#[test]
+fn routers_and_read_only_nodes_are_in_no_table() {
+    let mut world = World::of(5);
+    world.add(50, NodeConfig { read_only: true, ..NodeConfig::default() }, &[addr(1)]);
+    world.run(Duration::from_secs(60));
+    assert!(world.node(50).stats().contacts >= 3);
+    for number in 1..=5 {
+        let own = addr(number);
+        let contacts: Vec<SocketAddr> = world.node(number).faces[0].table.contacts().map(|c| c.addr).collect();
+        assert!(!contacts.contains(&addr(50)) && !contacts.contains(&own), "{number}: {contacts:?}");
+        assert!(number == 1 || !contacts.contains(&addr(1)), "the router of {number} is in its table");
+    }
+}
+
+#[test]
+fn a_saved_table_leads_back_without_a_router() {
+    let mut world = World::of(12);
+    let snapshot = world.node(6).snapshot();
+    world.nodes.remove(&addr(1));
+    world.nodes.remove(&addr(6));
+    let mut node = Node::new(NodeConfig::default(), [77; 32], world.now);
+    node.add_socket(world.now, addr(77));
+    node.restore(world.now, &snapshot).unwrap();
+    world.nodes.insert(addr(77), node);
+    world.drain(addr(77));
+    world.run(Duration::from_secs(2));
+    assert!(world.node(77).stats().contacts >= 8, "{:?}", world.node(77).stats());
+}
+
+#[test]
+fn damaged_snapshots_are_refused_and_never_panic() {
+    let mut world = World::of(4);
+    let snapshot = world.node(2).snapshot();
+    let now = world.now;
+    for end in 0..snapshot.len() {
+        assert!(world.node(2).restore(now, &snapshot[..end]).is_err());
+    }
+    for at in 0..snapshot.len() {
+        let mut changed = snapshot.clone();
+        changed[at] ^= 0x10;
+        assert!(world.node(2).restore(now, &changed).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn answers_that_nobody_asked_for_count_for_nothing() {
+    let mut world = World::of(2);
+    let before = world.node(2).stats();
+    let now = world.now;
+    for number in 0..200u8 {
+        let id = NodeId::new([number; 20]);
+        let mut datagram = Vec::new();
+        let body = Body::Response(Response::new(id));
+        Message { transaction: &[number; 4], version: None, ip: None, body }.encode(&mut datagram);
+        world.node(2).handle_datagram(now, SOCKET, addr(number), &datagram);
+    }
+    assert_eq!(world.node(2).stats().contacts, before.contacts);
+    assert!(world.node(2).poll_output().is_none());
+}
+
+#[test]
+fn an_announce_with_a_bad_token_is_refused() {
+    let mut world = World::of(2);
+    let now = world.now;
+    let query = Query {
+        id: NodeId::new([9; 20]),
+        read_only: false,
+        want: crate::krpc::Want::default(),
+        method: crate::krpc::Method::AnnouncePeer {
+            info_hash: info_hash(),
+            port: Some(1),
+            implied_port: false,
+            seed: false,
+            token: b"12345678",
+        },
+    };
+    let mut datagram = Vec::new();
+    Message { transaction: b"aa", version: None, ip: None, body: Body::Query(query) }.encode(&mut datagram);
+    world.node(2).handle_datagram(now, SOCKET, addr(9), &datagram);
+    let Some(Output::Transmit { payload, .. }) = world.node(2).poll_output() else { panic!("no answer") };
+    let answer = Message::decode(payload).unwrap();
+    assert!(matches!(answer.body, Body::Error { code: 203, .. }), "{answer:?}");
+    assert_eq!(world.node(2).stats().stored_peers, 0);
+}

@@ -1,0 +1,328 @@
+//! The routing table (BEP 5, "Routing Table"): who answered us, by distance from the own id.
+//!
+//! Only contacts that answered a query of ours are ever in it; a node that merely queries us, or that others name, is
+//! not. One table belongs to one socket (BEP 42, BEP 45), so one family is all it holds.
+
+mod bucket;
+mod record;
+
+use std::time::{Duration, Instant};
+
+use bucket::{Bucket, K};
+use record::{GOOD_S, Record};
+
+pub(crate) use bucket::Insertion;
+
+use crate::{Contact, Distance, NodeId, Target};
+
+/// No contact shares more bits than this with the own id: the buckets behind are one.
+const DEPTH_MAX: usize = 159;
+/// Ports below are never handed out: services live there that a crowd of DHT nodes could be aimed at.
+const HANDED_OUT_PORT_MIN: u16 = 1024;
+/// A contact is asked again when it was not heard of for this long, in seconds: before it stops being good.
+const CHECK_AFTER_S: u32 = GOOD_S - 3 * 60;
+/// No contact is asked twice for the table's sake within this time, in seconds.
+const CHECK_PAUSE_S: u32 = 10;
+
+/// Who answered us, by distance from the own id.
+#[derive(Debug)]
+pub(crate) struct Table {
+    own_id: NodeId,
+    epoch: Instant,
+    buckets: Vec<Bucket>,
+    len: usize,
+}
+
+impl Table {
+    pub(crate) fn new(own_id: NodeId, now: Instant) -> Self {
+        Self { own_id, epoch: now, buckets: Vec::new(), len: 0 }
+    }
+
+    pub(crate) fn own_id(&self) -> NodeId {
+        self.own_id
+    }
+
+    /// How many contacts there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many of them are good.
+    pub(crate) fn good(&self, now: Instant) -> usize {
+        let now_s = self.seconds(now);
+        self.records().filter(|record| record.is_good(now_s)).count()
+    }
+
+    /// How many verified contacts wait for a place.
+    pub(crate) fn waiting(&self) -> usize {
+        self.buckets.iter().map(|bucket| bucket.spare.len()).sum()
+    }
+
+    /// Every contact.
+    pub(crate) fn contacts(&self) -> impl Iterator<Item = Contact> + '_ {
+        self.records().map(Record::contact)
+    }
+
+    /// A contact answered a query of ours after `rtt`.
+    pub(crate) fn answered(&mut self, now: Instant, contact: Contact, rtt: Duration) -> Insertion {
+        if contact.id == self.own_id {
+            return Insertion::Refused;
+        }
+        let now_s = self.seconds(now);
+        let rtt_ms = u16::try_from(rtt.as_millis()).unwrap_or(u16::MAX);
+        let depth = self.depth(&contact.id);
+        if self.buckets.len() <= depth {
+            self.buckets.resize_with(depth + 1, Bucket::default);
+        }
+        let bucket = &mut self.buckets[depth];
+        if let Some(index) = bucket.live.iter().position(|record| record.id == contact.id) {
+            let record = &mut bucket.live[index];
+            if record.addr() == contact.addr {
+                record.answered_s = now_s;
+                record.fails = 0;
+                record.rtt_ms = rtt_ms;
+                return Insertion::Known;
+            }
+            // Whoever holds an id keeps it as long as it answers: nobody takes a place over by naming its id.
+            if record.is_good(now_s) {
+                return Insertion::Refused;
+            }
+            *record = Record::new(contact, now_s, rtt_ms);
+            return Insertion::Known;
+        }
+        let inserted = bucket.insert(Record::new(contact, now_s, rtt_ms), Bucket::capacity(depth));
+        self.len = self.records().count();
+        inserted
+    }
+
+    /// A contact queried us. Returns whether it is in the table.
+    pub(crate) fn queried(&mut self, now: Instant, contact: Contact) -> bool {
+        let now_s = self.seconds(now);
+        match self.find(&contact) {
+            Some((depth, index)) => {
+                self.buckets[depth].live[index].queried_s = now_s;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether the table would have a use for this node if it answered.
+    pub(crate) fn wants(&self, now: Instant, id: &NodeId) -> bool {
+        let now_s = self.seconds(now);
+        let depth = self.depth(id);
+        *id != self.own_id
+            && self.buckets.get(depth).is_none_or(|bucket| {
+                bucket.live.len() < Bucket::capacity(depth)
+                    || (bucket.spare.is_empty() && bucket.live.iter().any(|record| !record.is_good(now_s)))
+            })
+    }
+
+    /// A contact left a query unanswered.
+    pub(crate) fn failed(&mut self, contact: &Contact) {
+        if let Some((depth, index)) = self.find(contact)
+            && self.buckets[depth].fail(index)
+        {
+            self.len = self.records().count();
+        }
+    }
+
+    /// Somebody else answers at a contact's address: the contact is gone.
+    pub(crate) fn remove(&mut self, contact: &Contact) {
+        if let Some((depth, index)) = self.find(contact) {
+            self.buckets[depth].remove(index);
+            self.len = self.records().count();
+        }
+    }
+
+    /// The `count` contacts nearest to a target, good ones or not, nearest first.
+    pub(crate) fn nearest(&self, target: &Target, count: usize) -> Vec<Contact> {
+        let mut nearest: Vec<(Distance, Contact)> = Vec::new();
+        for group in self.groups_from(target) {
+            if nearest.len() >= count {
+                break;
+            }
+            let start = nearest.len();
+            let live = group.iter().flat_map(|bucket| &bucket.live);
+            nearest.extend(live.map(|record| (target.distance(&record.id), record.contact())));
+            nearest[start..].sort_unstable();
+        }
+        nearest.truncate(count);
+        nearest.into_iter().map(|(_, contact)| contact).collect()
+    }
+
+    /// Appends the compact form of up to 8 contacts near the target that a querying node may be told: good ones, or
+    /// where there are not 8 such, ones that did not fail yet.
+    pub(crate) fn hand_out(&self, now: Instant, target: &Target, out: &mut Vec<u8>) {
+        let now_s = self.seconds(now);
+        let mut best = Best::new();
+        self.collect(target, &mut best, |record| record.is_good(now_s));
+        if best.len < K {
+            self.collect(target, &mut best, |record| record.fails == 0 && !record.is_good(now_s));
+        }
+        for (_, record) in best.iter() {
+            crate::compact::push_node(out, &record.contact());
+        }
+    }
+
+    fn collect<'t>(&'t self, target: &Target, best: &mut Best<'t>, accept: impl Fn(&Record) -> bool) {
+        for group in self.groups_from(target) {
+            if best.len == K {
+                return;
+            }
+            best.floor = best.len;
+            for record in group.iter().flat_map(|bucket| &bucket.live) {
+                if accept(record) && record.addr().port() >= HANDED_OUT_PORT_MIN {
+                    best.offer(target.distance(&record.id), record);
+                }
+            }
+        }
+    }
+
+    /// The buckets in groups, everything in one of which is nearer to the target than everything in the next: the
+    /// target's own, then those deeper than it, which all differ from the target in the same bit, then each shallower.
+    fn groups_from(&self, target: &Target) -> impl Iterator<Item = &[Bucket]> {
+        let count = self.buckets.len();
+        let depth = (target.distance(&self.own_id).common_bits() as usize).min(DEPTH_MAX);
+        let own = depth.min(count)..(depth + 1).min(count);
+        let deeper = (depth + 1).min(count)..count;
+        let shallower = (0..depth.min(count)).rev().map(|depth| depth..depth + 1);
+        [own, deeper].into_iter().chain(shallower).map(|range| &self.buckets[range])
+    }
+
+    /// The contact that was longest not heard of, if that is long enough for a question. It counts as asked.
+    pub(crate) fn due_for_check(&mut self, now: Instant) -> Option<Contact> {
+        let now_s = self.seconds(now);
+        let due = |record: &&mut Record| {
+            let heard_s = record.answered_s.max(record.queried_s);
+            let is_silent = record.fails > 0 || now_s.saturating_sub(heard_s) >= CHECK_AFTER_S;
+            is_silent && now_s.saturating_sub(record.checked_s) >= CHECK_PAUSE_S
+        };
+        let live = self.buckets.iter_mut().flat_map(|bucket| &mut bucket.live);
+        let record = live.filter(due).min_by_key(|record| record.checked_s.max(record.answered_s))?;
+        record.checked_s = now_s;
+        Some(record.contact())
+    }
+
+    /// A bucket no lookup went through for 15 minutes and that has room, as the bits it shares with the own id. It
+    /// counts as refreshed.
+    pub(crate) fn due_for_refresh(&mut self, now: Instant) -> Option<u32> {
+        let now_s = self.seconds(now);
+        let due = |(depth, bucket): &(usize, &mut Bucket)| {
+            bucket.live.len() < Bucket::capacity(*depth) && now_s.saturating_sub(bucket.refreshed_s) >= GOOD_S
+        };
+        let (depth, bucket) = self.buckets.iter_mut().enumerate().find(due)?;
+        bucket.refreshed_s = now_s;
+        Some(depth as u32)
+    }
+
+    /// A lookup for this target is under way.
+    pub(crate) fn refreshed(&mut self, now: Instant, target: &Target) {
+        let now_s = self.seconds(now);
+        let depth = (target.distance(&self.own_id).common_bits() as usize).min(DEPTH_MAX);
+        if let Some(bucket) = self.buckets.get_mut(depth) {
+            bucket.refreshed_s = now_s;
+        }
+    }
+
+    /// How many bits the nearest contacts share with the own id: how deep the table goes.
+    pub(crate) fn depth_reached(&self) -> u32 {
+        self.buckets.iter().rposition(|bucket| !bucket.live.is_empty()).unwrap_or(0) as u32
+    }
+
+    /// Whether the bucket of this depth has room.
+    pub(crate) fn has_room(&self, depth: u32) -> bool {
+        let depth = depth as usize;
+        self.buckets.get(depth).is_none_or(|bucket| bucket.live.len() < Bucket::capacity(depth).min(2 * K))
+    }
+
+    /// Sorts every contact anew around another own id.
+    pub(crate) fn rebase(&mut self, own_id: NodeId) {
+        let buckets = std::mem::take(&mut self.buckets);
+        self.own_id = own_id;
+        for record in buckets.into_iter().flat_map(|bucket| bucket.live.into_iter().chain(bucket.spare)) {
+            if record.id == own_id {
+                continue;
+            }
+            let depth = self.depth(&record.id);
+            if self.buckets.len() <= depth {
+                self.buckets.resize_with(depth + 1, Bucket::default);
+            }
+            self.buckets[depth].insert(record, Bucket::capacity(depth));
+        }
+        self.len = self.records().count();
+    }
+
+    /// Panics when the table contradicts itself.
+    pub(crate) fn check_invariants(&self) {
+        assert_eq!(self.len, self.records().count(), "the count of contacts");
+        for (depth, bucket) in self.buckets.iter().enumerate() {
+            assert!(bucket.live.len() <= Bucket::capacity(depth), "bucket {depth} is too full");
+            assert!(bucket.spare.len() <= K, "bucket {depth} has too many replacements");
+            for (index, record) in bucket.live.iter().enumerate() {
+                assert_eq!(self.depth(&record.id), depth, "a contact in the wrong bucket");
+                let others = &bucket.live[index + 1..];
+                assert!(others.iter().all(|other| other.id != record.id), "two contacts with one id");
+                let network = record.network();
+                let is_alone = network.is_none() || others.iter().all(|other| other.network() != network);
+                assert!(is_alone, "two contacts of one network in bucket {depth}");
+            }
+        }
+    }
+
+    fn records(&self) -> impl Iterator<Item = &Record> {
+        self.buckets.iter().flat_map(|bucket| &bucket.live)
+    }
+
+    fn find(&self, contact: &Contact) -> Option<(usize, usize)> {
+        let depth = self.depth(&contact.id);
+        let live = &self.buckets.get(depth)?.live;
+        let index = live.iter().position(|record| record.id == contact.id && record.addr() == contact.addr)?;
+        Some((depth, index))
+    }
+
+    fn depth(&self, id: &NodeId) -> usize {
+        (self.own_id.distance(id).common_bits() as usize).min(DEPTH_MAX)
+    }
+
+    /// Seconds of the table's clock, which starts at one: zero means never.
+    fn seconds(&self, now: Instant) -> u32 {
+        let seconds = now.saturating_duration_since(self.epoch).as_secs();
+        u32::try_from(seconds).unwrap_or(u32::MAX - 1).saturating_add(1)
+    }
+}
+
+/// The nearest contacts so far, in place: answering a query must not allocate.
+struct Best<'t> {
+    items: [Option<(Distance, &'t Record)>; K],
+    len: usize,
+    /// Where the contacts of the group at hand begin; those before are nearer for sure.
+    floor: usize,
+}
+
+impl<'t> Best<'t> {
+    fn new() -> Self {
+        Self { items: [None; K], len: 0, floor: 0 }
+    }
+
+    fn offer(&mut self, distance: Distance, record: &'t Record) {
+        let mut at = self.len;
+        while at > self.floor && self.items[at - 1].is_some_and(|(other, _)| distance < other) {
+            at -= 1;
+        }
+        if at == K {
+            return;
+        }
+        let end = (self.len + 1).min(K);
+        self.items.copy_within(at..end - 1, at + 1);
+        self.items[at] = Some((distance, record));
+        self.len = end;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Distance, &'t Record)> + '_ {
+        self.items[..self.len].iter().copied().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests;
