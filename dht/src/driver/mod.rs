@@ -1,15 +1,22 @@
-//! The tokio driver (feature `tokio`): what it is made of besides the task that owns the node. Sockets in batches, the
-//! file that keeps the table between runs, and the names of bootstrap hosts.
+//! The tokio driver (feature `tokio`): sockets in batches, one task that owns the [`Node`](crate::Node), and the
+//! [`Dht`] handle.
 //!
-//! Deliberately absent: any rule of the protocol, and any lock. No datagram costs an allocation.
+//! The task moves bytes, time and commands into the node, and datagrams and events out. Deliberately absent: any rule
+//! of the protocol, and any lock. A datagram that is answered costs no allocation, and neither does one that is not.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "the driver is where the clock, the sockets and the state file of the DHT are"
 )]
-#![cfg_attr(not(test), expect(dead_code, reason = "used by the task that owns the node"))]
 
 mod batch;
+mod builder;
+mod command;
+mod handle;
 mod resolve;
 mod state;
 mod sys;
+mod task;
+
+pub use builder::{DhtBuilder, SpawnError};
+pub use handle::{AnnounceGuard, AnnounceOutcome, Closed, Dht, PeerStream};

@@ -1,0 +1,129 @@
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::handle::Dht;
+use super::state::StateFile;
+use super::task::{self, Started};
+use crate::NodeConfig;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on UDP {addr}: {source}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A socket cannot be driven by tokio.
+    #[error("cannot use the UDP socket: {0}")]
+    Socket(#[source] io::Error),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Chance(#[source] io::Error),
+}
+
+/// Describes a node, and starts it. See [`Dht::builder`].
+#[derive(Debug, Default)]
+pub struct DhtBuilder {
+    listen: Vec<SocketAddr>,
+    sockets: Vec<std::net::UdpSocket>,
+    bootstrap: Vec<String>,
+    state_file: Option<PathBuf>,
+    seed: Option<[u8; 32]>,
+    config: NodeConfig,
+}
+
+impl DhtBuilder {
+    /// Listens on this address too. Port 0 picks a free one. Without any address or socket: every IPv4 address, a free port.
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen.push(addr);
+        self
+    }
+
+    /// Uses a socket that is bound already, for one whose port number is shared with TCP.
+    pub fn socket(mut self, socket: std::net::UdpSocket) -> Self {
+        self.sockets.push(socket);
+        self
+    }
+
+    /// Bootstraps from this host too: `HOST:PORT` with a name or an address. Names are resolved while the node runs.
+    pub fn bootstrap(mut self, host: impl ToString) -> Self {
+        self.bootstrap.push(host.to_string());
+        self
+    }
+
+    /// Keeps the table in this file between runs.
+    pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_file = Some(path.into());
+        self
+    }
+
+    /// Seeds the node's chance, so that a test repeats. Without it the system's random numbers do.
+    pub fn seed(mut self, seed: [u8; 32]) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// How the node behaves.
+    pub fn config(mut self, config: NodeConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Starts the node in the current tokio runtime, which has to have its I/O and time drivers enabled.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn spawn(self) -> Result<Dht, SpawnError> {
+        let mut sockets = self.sockets;
+        let listen = match self.listen.is_empty() && sockets.is_empty() {
+            true => vec![SocketAddr::from(([0, 0, 0, 0], 0))],
+            false => self.listen,
+        };
+        for addr in listen {
+            sockets.push(bind(addr).map_err(|source| SpawnError::Bind { addr, source })?);
+        }
+        let sockets: Result<Vec<_>, io::Error> = sockets.into_iter().map(adopt).collect();
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => system_chance().map_err(SpawnError::Chance)?,
+        };
+        let started = Started {
+            sockets: sockets.map_err(SpawnError::Socket)?,
+            bootstrap: self.bootstrap,
+            state_file: self.state_file.map(StateFile::new),
+            seed,
+            config: self.config,
+        };
+        task::spawn(started).await.map_err(SpawnError::Socket)
+    }
+}
+
+fn bind(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        // The two families never mix, and another socket may hold the same port for IPv4 (BEP 32).
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+fn adopt(socket: std::net::UdpSocket) -> io::Result<tokio::net::UdpSocket> {
+    socket.set_nonblocking(true)?;
+    tokio::net::UdpSocket::from_std(socket)
+}
+
+/// Thirty-two random bytes of the system.
+fn system_chance() -> io::Result<[u8; 32]> {
+    use std::io::Read;
+    let mut seed = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
+}

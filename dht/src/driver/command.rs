@@ -1,0 +1,53 @@
+use std::net::SocketAddr;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{AnnouncePort, Event, InfoHash, NodeId, Readiness, Stats, Target};
+
+/// Commands that wait for the task at most. A handle that finds no room waits in a task of its own.
+pub(super) const COMMANDS_MAX: usize = 1024;
+
+/// Events of one operation that wait for whoever started it. A lookup asks fewer nodes than this.
+pub(super) const OPERATION_EVENTS_MAX: usize = 512;
+
+/// Names an operation before the node has given it its own name.
+pub(super) type Ticket = u64;
+
+/// What a handle wants of the task that owns the node.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Begin an operation, whose events go to `events`.
+    Start { ticket: Ticket, request: Request, events: mpsc::Sender<Event> },
+    /// Nobody waits for this operation any more.
+    Cancel(Ticket),
+    /// Announce now and again until told to stop.
+    KeepAnnounced { ticket: Ticket, info_hash: InfoHash, port: AnnouncePort, seed: bool },
+    /// End a `KeepAnnounced`.
+    StopAnnouncing(Ticket),
+    /// Ask an address whether a node lives there.
+    AddNode(SocketAddr),
+    /// Say something about the node.
+    Ask(Question),
+    /// Save the state, end, and then say so.
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The operations of a node.
+#[derive(Debug, Clone)]
+pub(super) enum Request {
+    GetPeers(InfoHash),
+    FindNode(Target),
+    Announce { info_hash: InfoHash, port: AnnouncePort, seed: bool },
+    Ping(SocketAddr),
+}
+
+/// Questions that the node answers at once.
+#[derive(Debug)]
+pub(super) enum Question {
+    Stats(oneshot::Sender<Stats>),
+    Readiness(oneshot::Sender<Readiness>),
+    /// Answered when the node is ready.
+    Ready(oneshot::Sender<()>),
+    NodeIds(oneshot::Sender<Vec<NodeId>>),
+    Snapshot(oneshot::Sender<Vec<u8>>),
+}

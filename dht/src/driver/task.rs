@@ -1,0 +1,335 @@
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::AtomicU64;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::net::UdpSocket;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Sleep;
+
+use super::batch::{Inbox, Outbox};
+use super::command::{COMMANDS_MAX, Command, Question, Request, Ticket};
+use super::handle::{Dht, Shared};
+use super::resolve::resolve;
+use super::state::StateFile;
+use crate::{Event, Node, NodeConfig, OperationId, Output, Readiness, SocketIndex};
+
+/// How often the state file is written.
+const SAVE_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// Events that a slow subscriber may leave unread before it misses some.
+const EVENTS_MAX: usize = 1024;
+
+/// Callers that wait for the node to become ready; more are told at once that they will not hear of it.
+const READY_WAITERS_MAX: usize = 1024;
+
+/// Batches taken from one socket before the others, the clock and the commands have their turn.
+const BATCHES_PER_TURN: usize = 4;
+
+/// Farther away than any timer that matters, for a node that has none.
+const NO_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// What a node starts from.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) sockets: Vec<UdpSocket>,
+    pub(super) bootstrap: Vec<String>,
+    pub(super) state_file: Option<StateFile>,
+    pub(super) seed: [u8; 32],
+    pub(super) config: NodeConfig,
+}
+
+/// Starts the task that owns the node, in the current runtime.
+pub(super) async fn spawn(started: Started) -> io::Result<Dht> {
+    let now = Instant::now();
+    let mut node = Node::new(started.config, started.seed, now);
+    let mut sockets = Vec::with_capacity(started.sockets.len());
+    for socket in started.sockets {
+        let index = node.add_socket(now, socket.local_addr()?);
+        sockets.push(Port { socket, index, outbox: Outbox::default() });
+    }
+    let local_addrs = sockets.iter().map(|port| port.socket.local_addr()).collect::<io::Result<Vec<_>>>()?;
+    if let Some(file) = &started.state_file {
+        restore(&mut node, file).await;
+    }
+    let (resolved_sender, resolved) = mpsc::channel(started.bootstrap.len().max(1));
+    for host in started.bootstrap {
+        tokio::spawn(resolve(host, resolved_sender.clone()));
+    }
+    let (commands_sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let shared = Shared {
+        commands: commands_sender,
+        events: events.clone(),
+        local_addrs,
+        runtime: tokio::runtime::Handle::current(),
+        ticket_next: AtomicU64::new(0),
+    };
+    let task = Task {
+        node,
+        sockets,
+        inbox: Inbox::new(),
+        socket_next: 0,
+        events,
+        operations: BTreeMap::new(),
+        tickets: BTreeMap::new(),
+        ready_waiters: Vec::new(),
+        state_file: started.state_file,
+    };
+    tokio::spawn(task.run(commands, resolved));
+    Ok(Dht::new(shared))
+}
+
+async fn restore(node: &mut Node, file: &StateFile) {
+    let Some(bytes) = file.load().await else {
+        return;
+    };
+    if let Err(error) = node.restore(Instant::now(), &bytes) {
+        tracing::warn!(%error, "the saved DHT table is of no use, starting without");
+        file.set_aside().await;
+    }
+}
+
+/// A socket and what waits to be sent over it.
+#[derive(Debug)]
+struct Port {
+    socket: UdpSocket,
+    index: SocketIndex,
+    outbox: Outbox,
+}
+
+/// Owns the node. It moves bytes, time and commands in, and datagrams and events out, and decides nothing.
+#[derive(Debug)]
+struct Task {
+    node: Node,
+    sockets: Vec<Port>,
+    inbox: Inbox,
+    socket_next: usize,
+    events: broadcast::Sender<Event>,
+    operations: BTreeMap<OperationId, (Ticket, mpsc::Sender<Event>)>,
+    tickets: BTreeMap<Ticket, OperationId>,
+    ready_waiters: Vec<oneshot::Sender<()>>,
+    state_file: Option<StateFile>,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut resolved: mpsc::Receiver<Vec<std::net::SocketAddr>>,
+    ) {
+        let mut timeout = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut save = tokio::time::interval(SAVE_INTERVAL);
+        save.reset();
+        let done = loop {
+            self.flush().await;
+            self.tell_ready();
+            self.set_timeout(timeout.as_mut());
+            tokio::select! {
+                index = readable(&self.sockets, self.socket_next) => self.receive(index),
+                () = timeout.as_mut() => self.node.handle_timeout(Instant::now()),
+                Some(addrs) = resolved.recv() => self.node.add_bootstrap(Instant::now(), &addrs),
+                command = commands.recv() => match command {
+                    Some(Command::Shutdown(done)) => break Some(done),
+                    Some(command) => self.handle_command(command),
+                    None => break None,
+                },
+                _ = save.tick(), if self.state_file.is_some() => self.save().await,
+            }
+        };
+        self.save().await;
+        // Whoever waits for an operation hears that the node is closed before the shutdown returns.
+        drop((self, commands));
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+
+    fn set_timeout(&self, mut timeout: std::pin::Pin<&mut Sleep>) {
+        let deadline = self.node.next_timeout().unwrap_or_else(|| Instant::now() + NO_TIMEOUT).into();
+        if timeout.deadline() != deadline || timeout.is_elapsed() {
+            timeout.as_mut().reset(deadline);
+        }
+    }
+
+    fn receive(&mut self, index: usize) {
+        self.socket_next = index + 1;
+        for _ in 0..BATCHES_PER_TURN {
+            let Self { node, sockets, inbox, events, operations, tickets, .. } = self;
+            let (before, rest) = sockets.split_at_mut(index);
+            let Some((port, after)) = rest.split_first_mut() else { return };
+            let now = Instant::now();
+            let own = port.index;
+            let Port { socket, outbox, .. } = port;
+            let mut outputs = Outputs { events, operations, tickets };
+            let received = inbox.receive(socket, |from, datagram| {
+                node.handle_datagram(now, own, from, datagram);
+                while let Some(output) = node.poll_output() {
+                    match output {
+                        Output::Transmit { socket, to, payload } if socket == own => outbox.push(to, payload),
+                        Output::Transmit { socket, to, payload } => {
+                            let mut others = before.iter_mut().chain(after.iter_mut());
+                            if let Some(other) = others.find(|other| other.index == socket) {
+                                other.outbox.push(to, payload);
+                            }
+                        }
+                        Output::Event(event) => outputs.handle(event),
+                    }
+                }
+            });
+            match received {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "receiving failed");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Drains the node and sends everything, until there is nothing more.
+    async fn flush(&mut self) {
+        loop {
+            self.drain();
+            if self.sockets.iter().all(|port| port.outbox.is_empty()) {
+                return;
+            }
+            for port in &mut self.sockets {
+                let node = &mut self.node;
+                let unreachable = |to| node.handle_unreachable(Instant::now(), port.index, to);
+                port.outbox.flush(&port.socket, unreachable).await;
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        let Self { node, sockets, events, operations, tickets, .. } = self;
+        let mut outputs = Outputs { events, operations, tickets };
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::Transmit { socket, to, payload } => {
+                    if let Some(port) = sockets.iter_mut().find(|port| port.index == socket) {
+                        port.outbox.push(to, payload);
+                    }
+                }
+                Output::Event(event) => outputs.handle(event),
+            }
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Start { ticket, request, events } => {
+                let operation = self.start(now, request);
+                self.operations.insert(operation, (ticket, events));
+                self.tickets.insert(ticket, operation);
+            }
+            Command::KeepAnnounced { ticket, info_hash, port, seed } => {
+                let operation = self.node.keep_announced(now, info_hash, port, seed);
+                self.tickets.insert(ticket, operation);
+            }
+            Command::Cancel(ticket) => {
+                if let Some(operation) = self.tickets.remove(&ticket) {
+                    self.operations.remove(&operation);
+                    self.node.cancel(now, operation);
+                }
+            }
+            Command::StopAnnouncing(ticket) => {
+                if let Some(operation) = self.tickets.remove(&ticket) {
+                    self.node.stop_announcing(now, operation);
+                }
+            }
+            Command::AddNode(addr) => self.node.add_node(now, addr),
+            Command::Ask(question) => self.answer(question),
+            Command::Shutdown(_) => {}
+        }
+    }
+
+    fn start(&mut self, now: Instant, request: Request) -> OperationId {
+        match request {
+            Request::GetPeers(info_hash) => self.node.get_peers(now, info_hash),
+            Request::FindNode(target) => self.node.find_node(now, target),
+            Request::Announce { info_hash, port, seed } => self.node.announce(now, info_hash, port, seed),
+            Request::Ping(addr) => self.node.ping(now, addr),
+        }
+    }
+
+    /// Answers a question; whoever asked may be gone, which is no concern of the node.
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::Stats(answer) => drop(answer.send(self.node.stats())),
+            Question::Readiness(answer) => drop(answer.send(self.node.readiness())),
+            Question::NodeIds(answer) => drop(answer.send(self.node.node_ids())),
+            Question::Snapshot(answer) => drop(answer.send(self.node.snapshot())),
+            Question::Ready(answer) => {
+                self.ready_waiters.retain(|waiter| !waiter.is_closed());
+                if self.ready_waiters.len() < READY_WAITERS_MAX {
+                    self.ready_waiters.push(answer);
+                }
+            }
+        }
+    }
+
+    fn tell_ready(&mut self) {
+        if !self.ready_waiters.is_empty() && matches!(self.node.readiness(), Readiness::Ready) {
+            for waiter in self.ready_waiters.drain(..) {
+                let _ = waiter.send(());
+            }
+        }
+    }
+
+    async fn save(&mut self) {
+        if let Some(file) = &self.state_file {
+            file.save(self.node.snapshot()).await;
+        }
+    }
+}
+
+/// Where events go: to the operation they belong to, and to everybody who listens.
+struct Outputs<'t> {
+    events: &'t broadcast::Sender<Event>,
+    operations: &'t mut BTreeMap<OperationId, (Ticket, mpsc::Sender<Event>)>,
+    tickets: &'t mut BTreeMap<Ticket, OperationId>,
+}
+
+impl Outputs<'_> {
+    fn handle(&mut self, event: Event) {
+        if let Some(operation) = event.operation() {
+            self.tell_operation(operation, &event);
+        }
+        if self.events.receiver_count() > 0 {
+            let _ = self.events.send(event);
+        }
+    }
+
+    fn tell_operation(&mut self, operation: OperationId, event: &Event) {
+        if let Some((_, events)) = self.operations.get(&operation)
+            && let Err(error) = events.try_send(event.clone())
+        {
+            tracing::debug!(?operation, %error, "nobody took an event of an operation");
+        }
+        if event.is_final()
+            && let Some((ticket, _)) = self.operations.remove(&operation)
+        {
+            self.tickets.remove(&ticket);
+        }
+    }
+}
+
+/// The index of a socket that has something to read, looked for from `first` on, so that none starves the others.
+fn readable(sockets: &[Port], first: usize) -> impl Future<Output = usize> + '_ {
+    poll_fn(move |context| {
+        for offset in 0..sockets.len() {
+            let index = (first + offset) % sockets.len();
+            if sockets[index].socket.poll_recv_ready(context).is_ready() {
+                return Poll::Ready(index);
+            }
+        }
+        Poll::Pending
+    })
+}
