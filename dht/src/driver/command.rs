@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
@@ -20,8 +21,15 @@ pub(super) enum Command {
     Start { ticket: Ticket, request: Request, events: mpsc::Sender<Event> },
     /// Nobody waits for this operation any more.
     Cancel(Ticket),
-    /// Announce now and again until told to stop.
-    KeepAnnounced { ticket: Ticket, info_hash: InfoHash, port: AnnouncePort, seed: bool },
+    /// Announce now and again until told to stop; not at all when `wanted` is closed already, which is how a stop that
+    /// overtook its start in a full mailbox is noticed.
+    KeepAnnounced {
+        ticket: Ticket,
+        info_hash: InfoHash,
+        port: AnnouncePort,
+        seed: bool,
+        wanted: oneshot::Receiver<Infallible>,
+    },
     /// End a `KeepAnnounced`.
     StopAnnouncing(Ticket),
     /// Ask an address whether a node lives there.

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -77,8 +78,9 @@ impl Dht {
     /// Announces a torrent now and again, as long as the guard that is returned lives.
     pub fn keep_announced(&self, info_hash: InfoHash, port: AnnouncePort) -> AnnounceGuard {
         let ticket = self.ticket();
-        self.send(Command::KeepAnnounced { ticket, info_hash, port, seed: false });
-        AnnounceGuard { dht: self.clone(), ticket }
+        let (wants, wanted) = oneshot::channel();
+        self.send(Command::KeepAnnounced { ticket, info_hash, port, seed: false, wanted });
+        AnnounceGuard { dht: self.clone(), ticket, _wants: wants }
     }
 
     /// The nodes nearest to a point, nearest first.
@@ -244,6 +246,7 @@ impl futures_core::Stream for PeerStream {
 pub struct AnnounceGuard {
     dht: Dht,
     ticket: Ticket,
+    _wants: oneshot::Sender<Infallible>,
 }
 
 impl Drop for AnnounceGuard {

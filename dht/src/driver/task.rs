@@ -225,13 +225,17 @@ impl Task {
         let now = Instant::now();
         match command {
             Command::Start { ticket, request, events } => {
-                let operation = self.start(now, request);
-                self.operations.insert(operation, (ticket, events));
-                self.tickets.insert(ticket, operation);
+                if !events.is_closed() {
+                    let operation = self.start(now, request);
+                    self.operations.insert(operation, (ticket, events));
+                    self.tickets.insert(ticket, operation);
+                }
             }
-            Command::KeepAnnounced { ticket, info_hash, port, seed } => {
-                let operation = self.node.keep_announced(now, info_hash, port, seed);
-                self.tickets.insert(ticket, operation);
+            Command::KeepAnnounced { ticket, info_hash, port, seed, mut wanted } => {
+                if wanted.try_recv() != Err(oneshot::error::TryRecvError::Closed) {
+                    let operation = self.node.keep_announced(now, info_hash, port, seed);
+                    self.tickets.insert(ticket, operation);
+                }
             }
             Command::Cancel(ticket) => {
                 if let Some(operation) = self.tickets.remove(&ticket) {

@@ -1,0 +1,114 @@
+//! Real nodes on loopback: few, on ports the system picks, without waiting for anything but events.
+#![cfg(feature = "tokio")]
+#![allow(clippy::disallowed_methods, reason = "a test prepares files")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use magnes_dht::{AnnouncePort, Closed, Dht, DhtBuilder, InfoHash, SpawnError};
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const LOCAL: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+fn builder(seed: u8) -> DhtBuilder {
+    Dht::builder().listen(SocketAddr::from(LOCAL)).seed([seed; 32])
+}
+
+async fn spawn(builder: DhtBuilder) -> Dht {
+    builder.spawn().await.expect("a node starts on loopback")
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, future).await.expect("happens before the deadline")
+}
+
+/// A node that the others begin with, and `count` that bootstrapped from it.
+async fn network(count: u8) -> (Dht, Vec<Dht>) {
+    let router = spawn(builder(0)).await;
+    let mut nodes = Vec::new();
+    for seed in 1..=count {
+        let node = spawn(builder(seed).bootstrap(router.local_addrs()[0])).await;
+        soon(node.ready()).await.expect("not closed");
+        nodes.push(node);
+    }
+    (router, nodes)
+}
+
+#[tokio::test]
+async fn what_one_node_announces_another_finds() {
+    let (_router, nodes) = network(6).await;
+    let info_hash = InfoHash::new([9; 20]);
+    let outcome = soon(nodes[0].announce(info_hash, AnnouncePort::Explicit(7777), true)).await.expect("not closed");
+    assert!(outcome.acknowledged > 0, "{outcome:?}");
+    let mut peers = nodes[5].get_peers(info_hash);
+    let found = soon(peers.next()).await.expect("a reply with peers");
+    assert_eq!(found, [SocketAddr::from(([127, 0, 0, 1], 7777))]);
+}
+
+#[tokio::test]
+async fn a_guard_keeps_announcing_the_port_of_the_socket() {
+    let (_router, nodes) = network(3).await;
+    let info_hash = InfoHash::new([8; 20]);
+    let guard = nodes[0].keep_announced(info_hash, AnnouncePort::Implied);
+    let found = soon(async {
+        loop {
+            if let Some(found) = nodes[2].get_peers(info_hash).next().await {
+                return found;
+            }
+        }
+    });
+    assert_eq!(found.await, nodes[0].local_addrs());
+    drop(guard);
+}
+
+#[tokio::test]
+async fn a_node_answers_a_ping_with_its_id() {
+    let (router, nodes) = network(1).await;
+    let (id, _) = soon(nodes[0].ping(router.local_addrs()[0])).await.expect("not closed").expect("it answers");
+    assert_eq!(router.node_ids().await.expect("not closed"), [id]);
+}
+
+#[tokio::test]
+async fn a_closed_node_says_so() {
+    let node = spawn(builder(1)).await;
+    let other = node.clone();
+    soon(node.shutdown()).await;
+    assert_eq!(soon(other.ping(([127, 0, 0, 1], 9).into())).await, Err(Closed));
+    assert!(soon(other.get_peers(InfoHash::new([1; 20])).next()).await.is_none());
+    soon(other.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let node = spawn(builder(1)).await;
+    let taken = node.local_addrs()[0];
+    match Dht::builder().listen(taken).spawn().await {
+        Err(SpawnError::Bind { addr, .. }) => assert_eq!(addr, taken),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_node_finds_its_way_back_by_its_state_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("dht.state");
+    let (router, nodes) = network(2).await;
+    let node = spawn(builder(7).bootstrap(router.local_addrs()[0]).state_file(&file)).await;
+    soon(node.ready()).await.expect("not closed");
+    soon(node.shutdown()).await;
+    let again = spawn(builder(7).state_file(&file)).await;
+    soon(again.ready()).await.expect("ready without any bootstrap host");
+    drop(nodes);
+}
+
+#[tokio::test]
+async fn a_foreign_state_file_is_moved_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("dht.state");
+    std::fs::write(&file, b"something else").expect("written");
+    let node = spawn(builder(1).state_file(&file)).await;
+    soon(node.shutdown()).await;
+    let aside = std::fs::read(folder.path().join("dht.state.unreadable")).expect("it is kept");
+    assert_eq!(aside, b"something else");
+}
