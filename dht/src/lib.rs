@@ -26,9 +26,9 @@ mod token;
 
 pub use bogon::{AddressFilter, Bogon};
 pub use compact::{Contact, Family};
-pub use event::{AnnouncePort, Event, LookupOutcome, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
 #[cfg(feature = "tokio")]
 pub use driver::{AnnounceGuard, AnnounceOutcome, Closed, Dht, DhtBuilder, PeerStream, SpawnError};
+pub use event::{AnnouncePort, Event, LookupOutcome, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
 pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Prefix, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
 pub use item_store::{ITEM_LIFETIME, ItemStore, PutError, StoredItem, StoredMutable};

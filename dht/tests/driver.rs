@@ -96,6 +96,9 @@ async fn a_node_finds_its_way_back_by_its_state_file() {
     let (router, nodes) = network(2).await;
     let node = spawn(builder(7).bootstrap(router.local_addrs()[0]).state_file(&file)).await;
     soon(node.ready()).await.expect("not closed");
+    // The host that it began with is never saved; the lookup makes it know the others.
+    let found = soon(node.find_node(InfoHash::new([7; 20]).into())).await.expect("not closed");
+    assert!(found.len() >= 2, "{found:?}");
     soon(node.shutdown()).await;
     let again = spawn(builder(7).state_file(&file)).await;
     soon(again.ready()).await.expect("ready without any bootstrap host");

@@ -266,7 +266,7 @@ impl Task {
     /// Answers a question; whoever asked may be gone, which is no concern of the node.
     fn answer(&mut self, question: Question) {
         match question {
-            Question::Stats(answer) => drop(answer.send(self.node.stats())),
+            Question::Stats(answer) => drop(answer.send(self.node.stats(Instant::now()))),
             Question::Readiness(answer) => drop(answer.send(self.node.readiness())),
             Question::NodeIds(answer) => drop(answer.send(self.node.node_ids())),
             Question::Snapshot(answer) => drop(answer.send(self.node.snapshot())),

@@ -124,9 +124,10 @@ impl Node {
     }
 
     /// Numbers about the node.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self, now: Instant) -> Stats {
         let sum = |count: fn(&Face) -> usize| self.faces.iter().map(count).sum();
         Stats {
+            good_contacts: self.faces.iter().map(|face| face.table.good(now)).sum(),
             contacts: sum(|face| face.table.len()),
             stored_peers: sum(|face| face.peers.peers()),
             stored_items: sum(|face| face.items.len()),

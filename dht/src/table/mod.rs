@@ -53,11 +53,6 @@ impl Table {
         self.records().filter(|record| record.is_good(now_s)).count()
     }
 
-    /// How many verified contacts wait for a place.
-    pub(crate) fn waiting(&self) -> usize {
-        self.buckets.iter().map(|bucket| bucket.spare.len()).sum()
-    }
-
     /// Every contact.
     pub(crate) fn contacts(&self) -> impl Iterator<Item = Contact> + '_ {
         self.records().map(Record::contact)
@@ -223,17 +218,6 @@ impl Table {
         if let Some(bucket) = self.buckets.get_mut(depth) {
             bucket.refreshed_s = now_s;
         }
-    }
-
-    /// How many bits the nearest contacts share with the own id: how deep the table goes.
-    pub(crate) fn depth_reached(&self) -> u32 {
-        self.buckets.iter().rposition(|bucket| !bucket.live.is_empty()).unwrap_or(0) as u32
-    }
-
-    /// Whether the bucket of this depth has room.
-    pub(crate) fn has_room(&self, depth: u32) -> bool {
-        let depth = depth as usize;
-        self.buckets.get(depth).is_none_or(|bucket| bucket.live.len() < Bucket::capacity(depth).min(2 * K))
     }
 
     /// Sorts every contact anew around another own id.
