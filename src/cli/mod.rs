@@ -14,6 +14,7 @@ mod serve;
 mod create;
 mod get;
 mod manual;
+mod node;
 mod seed;
 mod show;
 mod verify;
@@ -56,6 +57,7 @@ struct Cli {
 enum Command {
     Get(get::GetArgs),
     Seed(seed::SeedArgs),
+    Node(node::NodeArgs),
     Create(create::CreateArgs),
     Verify(verify::VerifyArgs),
     Show(show::ShowArgs),
@@ -72,6 +74,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Get(args) => get::run(args),
         Command::Seed(args) => seed::run(args),
+        Command::Node(args) => node::run(args),
         Command::Create(args) => create::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Show(args) => show::run(args),

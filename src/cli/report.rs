@@ -67,10 +67,13 @@ impl Reporter {
     }
 
     /// Where the program listens.
-    pub(crate) fn listening(&self, addrs: &[SocketAddr]) {
+    pub(crate) fn listening(&self, addrs: &[SocketAddr], node_ids: &[String]) {
         let texts: Vec<String> = addrs.iter().map(ToString::to_string).collect();
         match &self.style {
-            Style::Json => print_json("listening", json!({ "tcp": texts.first(), "udp": texts.first(), "all": texts })),
+            Style::Json => print_json(
+                "listening",
+                json!({ "tcp": texts.first(), "udp": texts.first(), "node_id": node_ids.first(), "all": texts }),
+            ),
             _ => tracing::info!(addrs = ?texts, "listening"),
         }
     }
@@ -134,6 +137,13 @@ impl Reporter {
         }
     }
 
+    /// The newest state of something that has no end: in place on a terminal, only there.
+    pub(crate) fn status(&self, text: &str) {
+        if let Style::Bar(bar) = &self.style {
+            bar.set_message(text.to_owned());
+        }
+    }
+
     /// Takes the progress bar away.
     pub(crate) fn finish(&self) {
         if let Style::Bar(bar) = &self.style {
@@ -152,7 +162,7 @@ pub(crate) fn failure(failure: &Failure) {
 }
 
 /// One object a line. A reader that is gone is no reason to stop.
-fn print_json(event: &str, fields: Value) {
+pub(super) fn print_json(event: &str, fields: Value) {
     let mut object = Map::new();
     object.insert("event".into(), event.into());
     object.insert("t".into(), json!((elapsed().as_secs_f64() * 1000.0).round() / 1000.0));
@@ -172,6 +182,7 @@ fn progress_json(progress: &Progress, stall: Option<&str>) -> Value {
         "up_bps": progress.up_bps,
         "uploaded": progress.uploaded,
         "peers": progress.peers,
+        "dht_nodes": progress.dht_nodes,
         "reason": stall,
     })
 }

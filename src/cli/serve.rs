@@ -53,7 +53,7 @@ impl Job {
         if let Some(magnet) = &self.magnet {
             reporter.magnet(magnet, &self.source.info_hash().to_string());
         }
-        reporter.listening(session.local_addrs());
+        reporter.listening(session.local_addrs(), &node_ids(&session).await);
         let torrent = session.add(self.source, self.options).await?;
         let outcome = watch(&torrent, self.goal, self.timeout, &mut reporter, &mut signals).await;
         reporter.finish();
@@ -62,6 +62,13 @@ impl Job {
         }
         signals.leave(session.shutdown()).await;
         outcome
+    }
+}
+
+async fn node_ids(session: &Session) -> Vec<String> {
+    match session.dht() {
+        Some(dht) => dht.node_ids().await.unwrap_or_default().iter().map(ToString::to_string).collect(),
+        None => Vec::new(),
     }
 }
 

@@ -28,8 +28,7 @@ const PICKS_MAX: u32 = 32;
 pub(crate) struct Bound {
     pub(crate) addr: SocketAddr,
     pub(crate) tcp: Socket,
-    /// Held so that nobody else gets the port number.
-    pub(crate) _udp: UdpSocket,
+    pub(crate) udp: UdpSocket,
 }
 
 /// Binds both sockets. With port 0 the system picks a number that is free for both.
@@ -39,7 +38,7 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<Bound> {
         let tcp = bind_tcp(addr)?;
         let bound = tcp.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
         match bind_udp(bound) {
-            Ok(udp) => return Ok(Bound { addr: bound, tcp, _udp: udp }),
+            Ok(udp) => return Ok(Bound { addr: bound, tcp, udp }),
             Err(error) if addr.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && picks < PICKS_MAX => {
                 picks += 1;
             }

@@ -10,6 +10,7 @@
 mod mail;
 mod progress;
 
+mod discovery;
 mod disk;
 mod keeper;
 mod opening;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use magnes_dht::Readiness;
+
 use crate::model::{InfoHash, ParseMetainfoError, PieceIndex};
 use crate::storage::DiskError;
 use crate::swarm::{BanReason, Reason};
@@ -26,6 +28,8 @@ pub struct Progress {
     pub uploaded: u64,
     /// Connected peers.
     pub peers: usize,
+    /// Contacts in the DHT's tables; 0 without DHT.
+    pub dht_nodes: usize,
     /// Why nothing moves, whenever nothing does.
     pub stall: Option<Stall>,
 }
@@ -42,6 +46,7 @@ impl Progress {
             up_bps: 0,
             uploaded: 0,
             peers: 0,
+            dht_nodes: 0,
             stall: None,
         }
     }
@@ -70,11 +75,16 @@ pub enum Phase {
 pub struct Stall {
     /// The torrent's own reason.
     pub reason: Reason,
+    /// How far the DHT is, while no peer is known and the DHT is in use.
+    pub dht: Option<Readiness>,
 }
 
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
+        match &self.dht {
+            Some(dht) => write!(f, "{}: {dht}", self.reason),
+            None => self.reason.fmt(f),
+        }
     }
 }
 

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use magnes_dht::{Dht, Readiness, Stats};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use super::discovery::{Discovery, Found};
 use super::disk::{DiskClient, DiskPool};
 use super::keeper::{self, Keeper};
 use super::mail::{Admission, Control, PeerMail, TORRENT_EVENTS_MAX, TorrentMail, TorrentMailbox, channel_of_torrent};
@@ -49,6 +51,7 @@ pub(crate) struct TorrentTaskConfig {
     pub(crate) peers_max: usize,
     pub(crate) listen_port: Option<u16>,
     pub(crate) resume_path: Option<PathBuf>,
+    pub(crate) dht: Option<Dht>,
     pub(crate) store: StoreId,
     /// Told once the torrent is able to serve.
     pub(crate) serving: Rc<Notify>,
@@ -76,6 +79,9 @@ pub(crate) struct TorrentTask {
     disk: DiskClient,
     opening: Option<Opening>,
     keeper: Keeper,
+    discovery: Option<Discovery>,
+    /// What the DHT said of itself last.
+    dht_state: Option<(Readiness, Stats)>,
     layout: Option<Arc<Layout>>,
     state: watch::Sender<TorrentState>,
     events: broadcast::Sender<TorrentEvent>,
@@ -111,6 +117,8 @@ impl TorrentTask {
             mailbox,
             opening: None,
             keeper: Keeper::new(config.resume_path.clone()),
+            discovery: None,
+            dht_state: None,
             layout: None,
             state,
             events,
@@ -142,6 +150,10 @@ impl TorrentTask {
                         self.handle_mail(mail);
                     }
                 }
+                found = next_found(&mut self.discovery) => match found {
+                    Found::Peers(peers) => self.torrent.handle_candidates(Instant::now(), PeerSource::Dht, &peers),
+                    Found::State(readiness, stats) => self.dht_state = Some((readiness, stats)),
+                },
                 surveyed = next_surveyed(&mut self.opening) => self.handle_surveyed(surveyed),
                 () = timer.as_mut() => self.handle_timeout(Instant::now()),
                 Some(_) = self.peers.join_next() => {}
@@ -149,6 +161,14 @@ impl TorrentTask {
             }
         }
         self.leave().await;
+    }
+}
+
+/// Waits for ever without a DHT.
+async fn next_found(discovery: &mut Option<Discovery>) -> Found {
+    match discovery {
+        Some(discovery) => discovery.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -169,6 +189,12 @@ impl TorrentTask {
         if self.config.info.is_none() {
             self.config.info = self.resumed_info(now);
         }
+        self.discovery = self
+            .config
+            .dht
+            .clone()
+            .filter(|_| !self.is_private())
+            .map(|dht| Discovery::new(dht, self.config.info_hash));
         match self.config.info.clone() {
             Some(info) => self.open(info),
             // Whoever connects may have the metadata.
@@ -228,7 +254,8 @@ impl TorrentTask {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let deadlines = [self.torrent.next_timeout(), self.keeper.next_save(), Some(self.next_progress)];
+        let search = self.discovery.as_ref().filter(|_| self.torrent.wants_peers()).and_then(Discovery::next_search);
+        let deadlines = [self.torrent.next_timeout(), self.keeper.next_save(), search, Some(self.next_progress)];
         deadlines.into_iter().flatten().min()
     }
 
@@ -236,6 +263,12 @@ impl TorrentTask {
         self.torrent.handle_timeout(now);
         if self.keeper.next_save().is_some_and(|due| now >= due) {
             self.begin_save();
+        }
+        if let Some(discovery) = &mut self.discovery
+            && self.torrent.wants_peers()
+            && discovery.next_search().is_some_and(|due| now >= due)
+        {
+            discovery.search();
         }
     }
 
@@ -256,8 +289,11 @@ impl TorrentTask {
                     self.outbox.forget(peer);
                 }
                 Output::Metadata(raw) => self.handle_metadata(raw),
-                // Without a DHT there is nobody to tell.
-                Output::DhtNode(_) => {}
+                Output::DhtNode(addr) => {
+                    if let Some(discovery) = &self.discovery {
+                        discovery.dht().add_node(addr);
+                    }
+                }
                 Output::Event(event) => self.handle_event(event),
             }
         }
@@ -265,6 +301,11 @@ impl TorrentTask {
         for peer in self.outbox.take_overrun() {
             self.torrent.handle_closed(Instant::now(), peer, CloseCause::TooSlow);
         }
+    }
+
+    /// Whether the torrent is kept out of the DHT (BEP 27).
+    fn is_private(&self) -> bool {
+        self.config.info.as_ref().is_some_and(|info| info.is_private())
     }
 
     fn dial(&mut self, peer: PeerKey, addr: SocketAddr) {
@@ -276,7 +317,7 @@ impl TorrentTask {
     fn link_config(&self) -> LinkConfig {
         let metadata_size = self.config.info.as_ref().and_then(|info| u32::try_from(info.raw().len()).ok());
         LinkConfig {
-            features: Features { dht: false, ..Features::ALL },
+            features: Features { dht: self.discovery.is_some(), ..Features::ALL },
             send_budget_bytes: SEND_BYTES_MAX,
             extended: ExtendedHandshake {
                 ut_metadata: true,
@@ -320,6 +361,9 @@ impl TorrentTask {
         });
         self.config.name = Some(info.name().to_owned());
         self.config.info = Some(info.clone());
+        if self.is_private() {
+            self.discovery = None;
+        }
         let path = self.keeper.path().cloned();
         let threads = self.disk.thread_count();
         self.opening = Some(Opening::start(self.config.folder.clone(), info, self.config.existing, path, threads));
@@ -412,6 +456,7 @@ impl TorrentTask {
         if self.error.is_none() {
             self.error = Some(error);
             self.opening = None;
+            self.discovery = None;
             self.torrent.pause(Instant::now());
             self.publish_now(Instant::now());
         }
@@ -485,6 +530,11 @@ impl TorrentTask {
         });
     }
 
+    /// How far the DHT is, while it is what is waited for.
+    fn dht_reason(&self, peers_known: usize) -> Option<Readiness> {
+        self.dht_state.as_ref().filter(|_| peers_known == 0).map(|(readiness, _)| *readiness)
+    }
+
     fn progress(&self) -> Progress {
         let status = self.torrent.status();
         let phase = match &status {
@@ -509,7 +559,8 @@ impl TorrentTask {
             up_bps: status.up_bps,
             uploaded: status.uploaded,
             peers: status.peers_connected,
-            stall: status.reason.map(|reason| Stall { reason }),
+            dht_nodes: self.dht_state.as_ref().map_or(0, |(_, stats)| stats.contacts),
+            stall: status.reason.map(|reason| Stall { reason, dht: self.dht_reason(status.peers_known) }),
         }
     }
 }

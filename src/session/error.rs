@@ -19,6 +19,9 @@ pub enum StartError {
     /// The system gave no thread, runtime or chance.
     #[error("cannot start the session's threads: {0}")]
     System(#[source] io::Error),
+    /// The DHT node did not start.
+    #[error("cannot start the DHT node: {0}")]
+    Dht(#[source] magnes_dht::SpawnError),
     /// The folder for state files cannot be made.
     #[error("cannot use {path} as the state folder: {source}")]
     StateDir {

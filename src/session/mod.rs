@@ -15,6 +15,7 @@ mod task;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
 
+use magnes_dht::Dht;
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::engine::{Phase, Progress, Stall, TorrentError, TorrentEvent};
@@ -24,6 +25,7 @@ pub use error::{AddError, StartError};
 pub use handle::{EventStream, ProgressStream, TorrentHandle};
 pub use source::TorrentSource;
 
+pub use task::BOOTSTRAP;
 use task::{AddRequest, Command};
 
 /// A running session. Dropping it stops everything without saving; [`Session::shutdown`] saves and leaves politely.
@@ -32,6 +34,7 @@ pub struct Session {
     commands: mpsc::Sender<Command>,
     thread: Option<JoinHandle<()>>,
     local_addrs: Vec<SocketAddr>,
+    dht: Option<Dht>,
 }
 
 impl Session {
@@ -44,12 +47,22 @@ impl Session {
         let (thread, started) = task::spawn(config)?;
         // The thread answers before it does anything else; that it cannot answer means that it panicked.
         let started = started.await.map_err(|_| StartError::System(std::io::ErrorKind::BrokenPipe.into()))??;
-        Ok(Self { commands: started.commands, thread: Some(thread), local_addrs: started.local_addrs })
+        Ok(Self {
+            commands: started.commands,
+            thread: Some(thread),
+            local_addrs: started.local_addrs,
+            dht: started.dht,
+        })
     }
 
     /// The addresses that are listened on, with their real ports.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// The session's DHT node, unless it was turned off.
+    pub fn dht(&self) -> Option<&Dht> {
+        self.dht.as_ref()
     }
 
     /// Adds a torrent and starts it.

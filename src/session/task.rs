@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use magnes_dht::Dht;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::runtime;
@@ -31,6 +32,10 @@ use crate::wire::LinkConfig;
 const COMMANDS_MAX: usize = 64;
 /// How long the torrents may take to save and leave.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
+/// DHT nodes to begin with when nothing else is said; reported alive in 2026.
+pub const BOOTSTRAP: [&str; 3] =
+    ["dht.libtorrent.org:25401", "dht.transmissionbt.com:6881", "router.bt.ouinet.work:6881"];
+
 /// What reaches the network thread from the public handles.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -60,6 +65,7 @@ pub(super) struct HandleParts {
 pub(super) struct Started {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) local_addrs: Vec<SocketAddr>,
+    pub(super) dht: Option<Dht>,
 }
 
 type StartReply = oneshot::Receiver<Result<Started, StartError>>;
@@ -88,7 +94,7 @@ pub(super) fn spawn(config: Config) -> Result<(JoinHandle<()>, StartReply), Star
 async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>) {
     let (commands_sender, mut commands) = mpsc::channel(COMMANDS_MAX);
     let (routes_sender, mut routes) = channel_of_routes();
-    let mut task = match SessionTask::start(config, routes_sender) {
+    let mut task = match SessionTask::start(config, routes_sender).await {
         Ok(task) => task,
         Err(error) => {
             let _ = reply.send(Err(error));
@@ -96,7 +102,7 @@ async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>
         }
     };
     let local_addrs = task.local_addrs.clone();
-    let started = Started { commands: commands_sender, local_addrs };
+    let started = Started { commands: commands_sender, local_addrs, dht: task.dht.clone() };
     if reply.send(Ok(started)).is_err() {
         return;
     }
@@ -126,6 +132,7 @@ struct SessionTask {
     torrents: BTreeMap<InfoHash, TorrentMailbox>,
     torrent_tasks: JoinSet<()>,
     disk: DiskPool,
+    dht: Option<Dht>,
     local_addrs: Vec<SocketAddr>,
     /// Bound and not listening yet: nothing is served so far.
     bound: Vec<Bound>,
@@ -139,7 +146,7 @@ struct SessionTask {
 }
 
 impl SessionTask {
-    fn start(config: Config, routes: mpsc::Sender<RouteRequest>) -> Result<Self, StartError> {
+    async fn start(config: Config, routes: mpsc::Sender<RouteRequest>) -> Result<Self, StartError> {
         if let Some(path) = &config.state_dir {
             std::fs::create_dir_all(path).map_err(|source| StartError::StateDir { path: path.clone(), source })?;
         }
@@ -148,6 +155,7 @@ impl SessionTask {
         let mut chance = ChaCha8Rng::from_seed(seed);
         let bound = bind_all(&config.listen)?;
         let local_addrs = bound.iter().map(|bound| bound.addr).collect();
+        let dht = if config.dht { Some(start_dht(&config, &bound, &mut chance).await?) } else { None };
         let worker_config = WorkerConfig::new([chance.next_u64(), chance.next_u64()]);
         let disk = DiskPool::start(config.disk_threads, &worker_config).map_err(StartError::System)?;
         let mut peer_id = [0; 12];
@@ -157,6 +165,7 @@ impl SessionTask {
             torrents: BTreeMap::new(),
             torrent_tasks: JoinSet::new(),
             disk,
+            dht,
             local_addrs,
             bound,
             listeners: JoinSet::new(),
@@ -201,6 +210,7 @@ impl SessionTask {
             peers_max: self.config.peers_max,
             listen_port: self.local_addrs.first().map(SocketAddr::port),
             resume_path: self.config.state_dir.as_ref().map(|folder| resume_path(folder, &info_hash)),
+            dht: self.dht.clone(),
             store: self.stores,
             serving: self.serving.clone(),
             seed,
@@ -262,6 +272,9 @@ impl SessionTask {
         if timeout(SHUTDOWN_TIMEOUT, all_stopped).await.is_err() {
             tracing::warn!("a torrent did not stop in time; its data will be checked at the next start");
         }
+        if let Some(dht) = self.dht.take() {
+            dht.shutdown().await;
+        }
     }
 }
 
@@ -289,4 +302,22 @@ fn bind_all(listen: &[SocketAddr]) -> Result<Vec<Bound>, StartError> {
         Err(error) => tracing::debug!(%error, "no IPv6 on this machine"),
     }
     Ok(bound)
+}
+
+async fn start_dht(config: &Config, bound: &[Bound], chance: &mut ChaCha8Rng) -> Result<Dht, StartError> {
+    let mut builder = Dht::builder();
+    for bound in bound {
+        let socket = bound.udp.try_clone().map_err(StartError::System)?;
+        builder = builder.socket(socket);
+    }
+    let built_in = || BOOTSTRAP.iter().map(ToString::to_string).collect();
+    for host in config.bootstrap.clone().unwrap_or_else(built_in) {
+        builder = builder.bootstrap(host);
+    }
+    if let Some(folder) = &config.state_dir {
+        builder = builder.state_file(folder.join("dht.state"));
+    }
+    let mut seed = [0; 32];
+    chance.fill_bytes(&mut seed);
+    builder.seed(seed).spawn().await.map_err(StartError::Dht)
 }

@@ -85,7 +85,7 @@ impl Torrent {
 
     /// Dials due candidates while there is room.
     pub(super) fn dial(&mut self, now: Instant) {
-        if self.paused || self.is_complete() {
+        if self.paused {
             return;
         }
         let mut half_open = self.peers.values().filter(|peer| peer.outgoing && !peer.is_connected()).count();
@@ -107,6 +107,8 @@ impl Torrent {
         if outgoing {
             match reason {
                 CloseReason::BadBitfield | CloseReason::BadRange => self.candidates.handle_failed(now, addr),
+                // Neither side will want anything of the other as long as the torrent lives.
+                CloseReason::BothComplete => self.candidates.forget(&addr),
                 _ => self.candidates.handle_ended(now, addr),
             }
         }

@@ -23,8 +23,7 @@ impl Torrent {
             return None;
         }
         let tick = (!self.peers.is_empty()).then_some(self.next_tick);
-        let dial =
-            self.candidates.next_due().filter(|_| !self.is_complete() && self.peers.len() < self.config.peers_max);
+        let dial = self.candidates.next_due().filter(|_| self.peers.len() < self.config.peers_max);
         // A candidate that waits for a half-open slot is dialled when one becomes free, by `handle_closed`.
         let dial = dial.map(|due| due.max(self.next_tick.min(due + TICK)));
         let metadata = if self.has_metadata() { None } else { self.metadata.next_timeout() };

@@ -1,0 +1,99 @@
+//! Where a torrent's peers come from: searches of the DHT, and our own announce to it.
+#![allow(clippy::disallowed_methods, reason = "a driver reads the clock")]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use magnes_dht::{AnnounceGuard, AnnouncePort, Dht, PeerStream, Readiness, Stats};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::model::InfoHash;
+use crate::swarm::SearchSchedule;
+
+/// How often the DHT is asked how it is.
+const STATE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What the DHT has to say.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Addresses of peers.
+    Peers(Vec<SocketAddr>),
+    /// Whether it can find any, and its numbers.
+    State(Readiness, Stats),
+}
+
+/// The DHT as one torrent uses it.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    dht: Dht,
+    info_hash: InfoHash,
+    schedule: SearchSchedule,
+    search: Option<PeerStream>,
+    found: usize,
+    ticks: Interval,
+    /// Keeps us announced for as long as the torrent lives.
+    _announce: AnnounceGuard,
+}
+
+impl Discovery {
+    /// Begins to announce; the first search is due at once. TCP and UDP share a port number, so the port that is announced is
+    /// the one our datagrams come from: that holds behind address translation too.
+    pub(super) fn new(dht: Dht, info_hash: InfoHash) -> Self {
+        let announce = dht.keep_announced(info_hash, AnnouncePort::Implied);
+        let schedule = SearchSchedule::new(Instant::now());
+        let mut ticks = interval(STATE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { dht, info_hash, schedule, search: None, found: 0, ticks, _announce: announce }
+    }
+
+    /// When a search is due, given that the torrent wants peers.
+    pub(super) fn next_search(&self) -> Option<Instant> {
+        self.schedule.next_search()
+    }
+
+    /// Begins a search.
+    pub(super) fn search(&mut self) {
+        self.schedule.handle_started();
+        self.found = 0;
+        self.search = Some(self.dht.get_peers(self.info_hash));
+    }
+
+    /// What the DHT has to say next: addresses of the search under way, or how it is.
+    pub(super) async fn next(&mut self) -> Found {
+        tokio::select! {
+            peers = next_peers(&mut self.search) => Found::Peers(self.handle_peers(peers)),
+            state = next_state(&mut self.ticks, &self.dht) => state,
+        }
+    }
+
+    fn handle_peers(&mut self, peers: Option<Vec<SocketAddr>>) -> Vec<SocketAddr> {
+        if let Some(peers) = peers {
+            self.found += peers.len();
+            return peers;
+        }
+        self.search = None;
+        self.schedule.handle_finished(Instant::now(), self.found);
+        Vec::new()
+    }
+
+    pub(super) fn dht(&self) -> &Dht {
+        &self.dht
+    }
+}
+
+/// Waits for ever while no search is under way.
+async fn next_peers(search: &mut Option<PeerStream>) -> Option<Vec<SocketAddr>> {
+    match search {
+        Some(search) => search.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_state(ticks: &mut Interval, dht: &Dht) -> Found {
+    ticks.tick().await;
+    match (dht.readiness().await, dht.stats().await) {
+        (Ok(readiness), Ok(stats)) => Found::State(readiness, stats),
+        // The node is shut down: there is nothing more to say.
+        _ => std::future::pending().await,
+    }
+}
