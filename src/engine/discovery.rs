@@ -29,7 +29,6 @@ pub(super) struct Discovery {
     info_hash: InfoHash,
     schedule: SearchSchedule,
     search: Option<PeerStream>,
-    found: usize,
     ticks: Interval,
     /// Keeps us announced for as long as the torrent lives.
     _announce: AnnounceGuard,
@@ -43,7 +42,7 @@ impl Discovery {
         let schedule = SearchSchedule::new(Instant::now());
         let mut ticks = interval(STATE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { dht, info_hash, schedule, search: None, found: 0, ticks, _announce: announce }
+        Self { dht, info_hash, schedule, search: None, ticks, _announce: announce }
     }
 
     /// When a search is due, given that the torrent wants peers.
@@ -54,7 +53,6 @@ impl Discovery {
     /// Begins a search.
     pub(super) fn search(&mut self) {
         self.schedule.handle_started();
-        self.found = 0;
         self.search = Some(self.dht.get_peers(self.info_hash));
     }
 
@@ -68,11 +66,10 @@ impl Discovery {
 
     fn handle_peers(&mut self, peers: Option<Vec<SocketAddr>>) -> Vec<SocketAddr> {
         if let Some(peers) = peers {
-            self.found += peers.len();
             return peers;
         }
         self.search = None;
-        self.schedule.handle_finished(Instant::now(), self.found);
+        self.schedule.handle_finished(Instant::now());
         Vec::new()
     }
 
