@@ -313,12 +313,12 @@ impl Swarm {
     }
 
     fn insert(&mut self, peer: Peer) {
-        match self.peers.binary_search_by(|other| other.ip.cmp(&peer.ip)) {
+        match self.peers.binary_search_by_key(&peer.place(), Peer::place) {
             Ok(index) => self.peers[index] = peer,
             Err(mut index) => {
                 if self.peers.len() >= SCRAPE_PEERS_MAX {
                     self.trim();
-                    index = self.peers.partition_point(|other| other.ip < peer.ip);
+                    index = self.peers.partition_point(|other| other.place() < peer.place());
                 }
                 if self.peers.len() == self.peers.capacity() {
                     // A quarter instead of the double: what is reserved and not used counts as used.
@@ -362,6 +362,13 @@ impl Swarm {
 }
 
 impl Peer {
+    /// What a swarm holds once: an IP address, whose new port replaces the old. On the loopback network, where every
+    /// peer has the same IP address, an address with its port.
+    fn place(&self) -> ([u8; 16], u16) {
+        let port = if self.addr().ip().is_loopback() { self.port } else { 0 };
+        (self.ip, port)
+    }
+
     fn addr(&self) -> SocketAddr {
         SocketAddr::new(Ipv6Addr::from(self.ip).to_canonical(), self.port)
     }
@@ -474,6 +481,19 @@ mod tests {
 
     fn addr(number: u32) -> SocketAddr {
         SocketAddr::new(Ipv4Addr::from_bits(0x0500_0000 + number).into(), 6881)
+    }
+
+    #[test]
+    fn on_the_loopback_network_a_peer_is_its_port() {
+        let now = Instant::now();
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut store = PeerStore::new(1 << 20, now, &mut rng);
+        for port in [6881, 6882, 6882] {
+            store.announce(now, InfoHash::new([1; 20]), ([127, 0, 0, 1], port).into(), false);
+            store.announce(now, InfoHash::new([1; 20]), ([10, 0, 0, 1], port).into(), false);
+        }
+        store.check_invariants();
+        assert_eq!(store.peers(), 3, "two on loopback, one elsewhere");
     }
 
     #[test]
