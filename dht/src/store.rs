@@ -218,7 +218,7 @@ impl PeerStore {
         for (key, swarm) in &self.swarms {
             assert_eq!(self.keys[swarm.key_index], *key);
             assert!(!swarm.peers.is_empty(), "a swarm without peers is forgotten");
-            assert!(swarm.peers.is_sorted_by(|a, b| a.ip < b.ip), "one entry per address, in order");
+            assert!(swarm.peers.is_sorted_by(|a, b| a.place() < b.place()), "one entry per address, in order");
             assert!(swarm.peers.iter().all(|peer| peer.announced_s >= swarm.oldest_s));
             assert!(swarm.peers.len() <= SCRAPE_PEERS_MAX);
             peers += swarm.peers.len();

@@ -10,19 +10,30 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::mail::{Admission, PeerMail, RouteRequest, TorrentMail, TorrentMailbox};
-use crate::model::InfoHash;
+use crate::model::{InfoHash, PeerId};
 use crate::swarm::{CloseCause, Hello, PeerKey};
-use crate::wire::{Link, LinkConfig, LinkEvent, Message, SendError, TRANSMIT_SLICES_MAX};
+use crate::wire::{Features, Link, LinkConfig, LinkEvent, Message, SendError, TRANSMIT_SLICES_MAX};
 
 /// How long a connection may take to be set up. Home routers drop the packet for an address that is gone, so this is
 /// what a dead candidate costs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
 /// Bytes read from one socket before the other tasks get their turn.
 const READ_PER_TURN_MAX: usize = 1024 * 1024;
+/// Bytes that may wait for one peer to read: the blocks that the torrent allows it, and room for all else.
+const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Mails taken from the inbox at once.
 const MAILS_PER_TURN: usize = 64;
 /// How long a closing connection may take to send what is queued.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// What every link of ours has in common.
+pub(crate) fn link_config(peer_id: PeerId, has_dht: bool) -> LinkConfig {
+    LinkConfig {
+        features: Features { dht: has_dht, ..Features::ALL },
+        send_budget_bytes: SEND_BYTES_MAX,
+        ..LinkConfig::new(peer_id)
+    }
+}
 
 /// Dials `addr` and serves the connection until it ends.
 pub(super) async fn dial(

@@ -18,12 +18,12 @@ use super::keeper::{self, Keeper};
 use super::mail::{Admission, Control, PeerMail, TORRENT_EVENTS_MAX, TorrentMail, TorrentMailbox, channel_of_torrent};
 use super::opening::{Opening, Surveyed};
 use super::outbox::Outbox;
-use super::peer_task::{self, arm};
+use super::peer_task::{self, arm, link_config};
 use super::progress::{Phase, Progress, Stall, TorrentError, TorrentEvent, TorrentState};
 use crate::model::{Info, InfoHash, PeerId, PieceIndex};
 use crate::storage::{DiskError, Done, ExistingData, Job, Layout, Resume, StoreId};
 use crate::swarm::{self, CloseCause, DiskEvent, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
-use crate::wire::{ExtendedHandshake, Features, LinkConfig};
+use crate::wire::{ExtendedHandshake, LinkConfig};
 
 /// Mails handled before the outputs are carried out.
 const MAILS_PER_TURN: usize = 64;
@@ -31,8 +31,6 @@ const MAILS_PER_TURN: usize = 64;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the disk may take to sync when the torrent is stopped.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes that may wait for one peer to read: the blocks that the torrent allows it, and room for all else.
-const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How we name ourselves to peers (BEP 10).
 const CLIENT: &str = concat!("magnes ", env!("CARGO_PKG_VERSION"));
 /// Our queue of requests from one peer, as the extension handshake tells it (BEP 10).
@@ -317,8 +315,6 @@ impl TorrentTask {
     fn link_config(&self) -> LinkConfig {
         let metadata_size = self.config.info.as_ref().and_then(|info| u32::try_from(info.raw().len()).ok());
         LinkConfig {
-            features: Features { dht: self.discovery.is_some(), ..Features::ALL },
-            send_budget_bytes: SEND_BYTES_MAX,
             extended: ExtendedHandshake {
                 ut_metadata: true,
                 metadata_size,
@@ -328,7 +324,7 @@ impl TorrentTask {
                 your_ip: None,
                 upload_only: self.torrent.is_complete(),
             },
-            ..LinkConfig::new(self.config.peer_id)
+            ..link_config(self.config.peer_id, self.discovery.is_some())
         }
     }
 

@@ -22,11 +22,10 @@ use super::error::{AddError, StartError};
 use super::source::TorrentSource;
 use crate::engine::{
     Bound, Control, DiskPool, Listener, RouteRequest, TorrentEvent, TorrentMail, TorrentMailbox, TorrentState,
-    TorrentTask, TorrentTaskConfig, bind, channel_of_routes,
+    TorrentTask, TorrentTaskConfig, bind, channel_of_routes, link_config,
 };
 use crate::model::{InfoHash, PeerAddr, PeerId};
 use crate::storage::WorkerConfig;
-use crate::wire::LinkConfig;
 
 /// Commands that may wait for the network thread.
 const COMMANDS_MAX: usize = 64;
@@ -245,7 +244,7 @@ impl SessionTask {
     /// Lets the bound sockets listen; once.
     fn listen(&mut self) {
         for Bound { addr, tcp, .. } in self.bound.drain(..) {
-            let config = LinkConfig::new(self.peer_id);
+            let config = link_config(self.peer_id, self.dht.is_some());
             match Listener::new(tcp, config, self.routes.clone()) {
                 Ok(listener) => {
                     self.listeners.spawn_local(listener.run());
