@@ -131,8 +131,15 @@ impl Lookup {
         self.answered += 1;
         let at = |candidate: &&mut Candidate| candidate.contact.addr == contact.addr;
         if let Some(candidate) = self.candidates.iter_mut().find(at) {
-            candidate.state = State::Answered;
-            candidate.token = token;
+            if candidate.contact.id == contact.id {
+                candidate.state = State::Answered;
+                candidate.token = token;
+                return;
+            }
+            // Whoever lives there, the node that was named does not: its place near the target was made up or is stale.
+            candidate.state = State::Failed;
+        }
+        if self.candidates.iter().any(|candidate| candidate.contact == contact) {
             return;
         }
         if let Some(seed) = self.seeds.iter_mut().find(|seed| seed.addr == contact.addr) {
@@ -270,5 +277,18 @@ mod tests {
         assert_eq!(lookup.next_step().map(|step| step.addr), Some(contact(1).addr));
         lookup.handle_failed(contact(1).addr);
         assert!(lookup.is_done());
+    }
+
+    #[test]
+    fn who_answers_under_another_id_than_it_was_named_with_is_not_found_under_that() {
+        let mut lookup = lookup();
+        lookup.add(contact(1));
+        let step = lookup.next_step().unwrap();
+        let real = Contact { id: contact(200).id, addr: step.addr };
+        lookup.handle_answer(real, Some(b"token"));
+        assert_eq!(lookup.closest().map(|(contact, _)| contact).collect::<Vec<_>>(), [real]);
+        assert!(lookup.is_done());
+        lookup.handle_answer(real, Some(b"token"));
+        assert_eq!(lookup.closest().count(), 1);
     }
 }

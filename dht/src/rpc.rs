@@ -144,6 +144,11 @@ impl Transactions {
         ids.iter().filter_map(|id| self.by_id.remove(id)).collect()
     }
 
+    /// Queries under way.
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// When [`Transactions::poll_silent`] may have something.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.timers.first().map(|(due, ..)| *due)

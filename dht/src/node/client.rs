@@ -65,11 +65,20 @@ impl Node {
     }
 
     pub(super) fn handle_silence(&mut self, now: Instant, silence: Silence, transaction: &Transaction) {
+        let face = &mut self.faces[transaction.socket.0];
+        // When nobody else answered either, the network may be down: that is no contact's fault.
+        let others_answered = face.heard_at.is_some_and(|heard| heard >= transaction.sent_at);
         if silence == Silence::Failed
+            && others_answered
             && let Some(contact) = transaction.contact()
         {
-            self.faces[transaction.socket.0].table.failed(&contact);
+            face.table.failed(&contact);
         }
+        self.go_on_without(now, silence, transaction);
+    }
+
+    /// Lets what a query was sent for go on without its answer.
+    pub(super) fn go_on_without(&mut self, now: Instant, silence: Silence, transaction: &Transaction) {
         match transaction.purpose {
             Purpose::Lookup(operation) => {
                 self.handle_lookup_silence(now, operation, transaction.socket, transaction.to, silence);

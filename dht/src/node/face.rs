@@ -26,6 +26,8 @@ pub(super) struct Face {
     pub(super) routers: Vec<SocketAddr>,
     /// Contacts of an earlier session, not verified in this one.
     pub(super) saved: Vec<Contact>,
+    /// When a query of ours was answered last.
+    pub(super) heard_at: Option<Instant>,
     /// When the network is looked for next, while the table is empty or small.
     pub(super) bootstrap_at: Instant,
     pub(super) bootstrap_pause: Duration,
@@ -45,6 +47,7 @@ impl Face {
             votes: Votes::default(),
             routers: Vec::new(),
             saved: Vec::new(),
+            heard_at: None,
             bootstrap_at: now,
             bootstrap_pause: BOOTSTRAP_MIN,
         }

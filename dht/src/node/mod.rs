@@ -28,6 +28,10 @@ use crate::{Contact, Family, NodeId, Verdict};
 use face::Face;
 use operations::Operation;
 
+/// Strangers that query us are asked only while fewer queries than this are under way: however many there are or are made
+/// up, our own lookups keep going.
+const STRANGERS_ROOM: usize = 64;
+
 /// A DHT node without sockets and clock (BEP 5): everything it does follows from what it is told, and from a seed.
 #[derive(Debug)]
 pub struct Node {
@@ -208,7 +212,8 @@ impl Node {
     fn meet(&mut self, now: Instant, socket: SocketIndex, contact: Contact) {
         let face = &mut self.faces[socket.0];
         let known = face.table.queried(now, contact);
-        if !known && face.table.wants(now, &contact.id) && !face.routers.contains(&contact.addr) {
+        let has_room = self.transactions.len() < STRANGERS_ROOM;
+        if !known && has_room && face.table.wants(now, &contact.id) && !face.routers.contains(&contact.addr) {
             self.check(now, socket, contact.addr, None);
         }
     }
@@ -241,6 +246,7 @@ impl Node {
         };
         self.stats.responses += 1;
         let face = &mut self.faces[socket.0];
+        face.heard_at = Some(now);
         if let Some(asked) = found.contact()
             && asked.id != response.id
         {
@@ -273,7 +279,8 @@ impl Node {
             return;
         };
         tracing::debug!(%from, code, "a node refused a query");
-        self.handle_silence(now, crate::rpc::Silence::Failed, &found);
+        self.faces[socket.0].heard_at = Some(now);
+        self.go_on_without(now, crate::rpc::Silence::Failed, &found);
     }
 
     fn handle_vote(&mut self, socket: SocketIndex, from: SocketAddr, seen: SocketAddr) {

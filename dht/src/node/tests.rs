@@ -286,3 +286,66 @@ fn an_announce_with_a_bad_token_is_refused() {
     assert!(matches!(answer.body, Body::Error { code: 203, .. }), "{answer:?}");
     assert_eq!(world.stats(2).stored_peers, 0);
 }
+
+#[test]
+fn a_contact_that_refuses_queries_stays_in_the_table() {
+    let mut world = World::of(2);
+    assert_eq!(world.stats(1).contacts, 1);
+    for _ in 0..3 {
+        let now = world.now;
+        world.node(1).find_node(now, info_hash().into());
+        let Some(Output::Transmit { to, payload, .. }) = world.node(1).poll_output() else { panic!("no query") };
+        let transaction = Message::decode(payload).unwrap().transaction.to_vec();
+        let body = Body::Error { code: ErrorCode::Server.number(), text: b"busy" };
+        let mut datagram = Vec::new();
+        Message { transaction: &transaction, version: None, ip: None, body }.encode(&mut datagram);
+        world.node(1).handle_datagram(now, SOCKET, to, &datagram);
+        world.drain(addr(1));
+    }
+    assert_eq!(world.stats(1).contacts, 1);
+}
+
+#[test]
+fn an_outage_of_any_length_costs_no_contacts_and_ends_within_seconds() {
+    let mut world = World::of(12);
+    let before = world.stats(5).contacts;
+    assert!(before >= 8);
+    let mut others = std::mem::take(&mut world.nodes);
+    let node = others.remove(&addr(5)).unwrap();
+    world.nodes.insert(addr(5), node);
+    for _ in 0..30 {
+        world.command(5, |node, now| node.get_peers(now, info_hash()));
+        world.run(Duration::from_secs(120));
+    }
+    assert_eq!(world.stats(5).contacts, before);
+    others.remove(&addr(1));
+    world.nodes.append(&mut others);
+    world.run(Duration::from_secs(15));
+    assert!(world.stats(5).good_contacts >= 1, "{:?}", world.stats(5));
+    let lookup = world.command(5, |node, now| node.get_peers(now, info_hash()));
+    world.run(Duration::from_secs(5));
+    let done = world.events.iter().find(|(.., event)| event.operation() == Some(lookup) && event.is_final());
+    assert!(matches!(done, Some((.., Event::LookupDone { outcome, .. })) if outcome.answered >= 8), "{done:?}");
+}
+
+#[test]
+fn a_flood_of_strangers_leaves_room_for_our_own_queries() {
+    let mut world = World::of(3);
+    let now = world.now;
+    for number in 0..20_000u32 {
+        let [_, a, b, c] = number.to_be_bytes();
+        let id = NodeId::new([(number % 251) as u8; 20]);
+        let method = crate::krpc::Method::Ping;
+        let query = Query { id, read_only: false, want: crate::krpc::Want::default(), method };
+        let mut datagram = Vec::new();
+        Message { transaction: b"aa", version: None, ip: None, body: Body::Query(query) }.encode(&mut datagram);
+        world.node(2).handle_datagram(now, SOCKET, ([10, 100 + a, b, c], 6881).into(), &datagram);
+        while world.node(2).poll_output().is_some() {}
+    }
+    let sent = world.stats(2).queries_sent;
+    let lookup = world.command(2, |node, now| node.get_peers(now, info_hash()));
+    assert!(world.stats(2).queries_sent > sent);
+    world.run(Duration::from_secs(2));
+    let done = world.events.iter().find(|(.., event)| event.operation() == Some(lookup) && event.is_final());
+    assert!(matches!(done, Some((.., Event::LookupDone { outcome, .. })) if outcome.answered == 2), "{done:?}");
+}
