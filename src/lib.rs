@@ -1,7 +1,8 @@
 //! magnes: a trackerless BitTorrent client as a library.
 //!
-//! A file imports lower floors only: [`model`] (values), [`wire`] (bytes and messages of one connection), [`swarm`] (the
-//! decisions of one torrent) and [`storage`] (files and hashes).
+//! With feature `session` (part of the default) the API is `session`. Below it, and usable without tokio, a file imports
+//! lower floors only: [`model`] (values), [`wire`] (bytes and messages of one connection), [`swarm`] (the decisions of one
+//! torrent) and [`storage`] (files and hashes).
 
 #[cfg(feature = "session")]
 mod engine;
@@ -11,3 +12,8 @@ pub mod session;
 pub mod storage;
 pub mod swarm;
 pub mod wire;
+
+/// The examples of the README, run as tests.
+#[cfg(all(doctest, feature = "session"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
