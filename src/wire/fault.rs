@@ -35,9 +35,6 @@ pub enum PeerFault {
         /// Length in bytes of the frame.
         len: u32,
     },
-    /// A bitfield, have-all or have-none that is not the first message (BEP 3, BEP 6).
-    #[error("message {0} may only come first")]
-    NotFirst(u8),
     /// A message of the Fast extension that was not agreed on (BEP 6).
     #[error("message {0} needs the Fast extension, which was not agreed on")]
     FastNotNegotiated(u8),

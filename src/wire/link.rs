@@ -111,8 +111,6 @@ pub struct Link {
     recv: RecvBuffer,
     send: SendQueue,
     events: VecDeque<LinkEvent>,
-    /// Whether a bitfield, have-all or have-none may still come.
-    availability_open: bool,
     /// The peer's id for ut_metadata.
     ut_metadata_theirs: Option<u8>,
     stats: LinkStats,
@@ -141,7 +139,6 @@ impl Link {
             state,
             recv: RecvBuffer::default(),
             events: VecDeque::new(),
-            availability_open: true,
             ut_metadata_theirs: None,
             stats: LinkStats::default(),
             opened_at: now,
@@ -373,7 +370,6 @@ impl Link {
             if self.recv.bytes.len() < PREFIX_LEN + len {
                 break;
             }
-            self.availability_open &= matches!(id, id::EXTENDED | id::PORT);
             match codec::take(&mut self.recv.bytes, id, len)? {
                 Frame::Message(message) => self.events.push_back(LinkEvent::Message(message)),
                 Frame::Extended(id, payload) => self.handle_extended(id, &payload)?,
@@ -389,9 +385,6 @@ impl Link {
         }
         if id == id::EXTENDED && !features.extension {
             return Err(PeerFault::ExtensionNotNegotiated);
-        }
-        if matches!(id, id::BITFIELD | id::HAVE_ALL | id::HAVE_NONE) && !self.availability_open {
-            return Err(PeerFault::NotFirst(id));
         }
         Ok(())
     }
