@@ -1,5 +1,6 @@
 //! Wrong input given to the real program: every kind has its exit code and a sentence.
 #![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "a test ends at what it cannot have")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test makes files and takes a port")]
 
 mod program;

@@ -1,5 +1,6 @@
 //! The real program against itself: made, shared, fetched and verified.
 #![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "a test ends at what it cannot have")]
 #![allow(clippy::disallowed_methods, reason = "the test makes and compares files")]
 
 mod program;

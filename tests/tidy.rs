@@ -1,4 +1,5 @@
 //! The floors of the tree, held: who may import whom, and which words may stand where.
+#![allow(clippy::unwrap_used, reason = "a test ends at what it cannot have")]
 #![allow(clippy::disallowed_methods, reason = "the test reads the sources")]
 
 use std::path::{Path, PathBuf};

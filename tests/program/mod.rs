@@ -14,21 +14,21 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How a process ended and what it said.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// A running process; dropping it ends it.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
 }
 
 impl Program {
-    pub fn start<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, home: &Path) -> Self {
+    pub(crate) fn start<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, home: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_magnes"))
             .args(args)
             .current_dir(home)
@@ -45,7 +45,7 @@ impl Program {
     }
 
     /// The next line of stdout that contains `text`.
-    pub fn line_with(&self, text: &str) -> String {
+    pub(crate) fn line_with(&self, text: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -57,7 +57,7 @@ impl Program {
     }
 
     /// Waits for the end of both streams, then of the process.
-    pub fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         let deadline = Instant::now() + DEADLINE;
         let stdout = rest_of(&self.stdout, deadline);
         let stderr = rest_of(&self.stderr, deadline);
@@ -75,7 +75,7 @@ impl Drop for Program {
 }
 
 /// Runs the program to its end.
-pub fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, home: &Path) -> Ended {
+pub(crate) fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, home: &Path) -> Ended {
     Program::start(args, home).end()
 }
 
