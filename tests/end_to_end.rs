@@ -1,0 +1,73 @@
+//! The real program against itself: made, shared, fetched and verified.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "a test ends at what it cannot have")]
+#![allow(clippy::disallowed_methods, reason = "the test makes and compares files")]
+
+mod program;
+
+use std::path::{Path, PathBuf};
+
+use program::{Program, run};
+
+const FILES: [(&str, usize); 4] = [("a", 1_500_000), ("sub/b", 1_400_001), ("sub/c", 0), ("z", 100_000)];
+
+/// Bytes that differ everywhere, so that a piece at a wrong place is seen.
+fn content(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn make_folder(home: &Path) -> PathBuf {
+    let folder = home.join("share/things");
+    std::fs::create_dir_all(folder.join("sub")).unwrap();
+    for (index, (name, len)) in FILES.iter().enumerate() {
+        std::fs::write(folder.join(name), content(*len, index as u64 + 1)).unwrap();
+    }
+    folder
+}
+
+fn assert_same(folder: &Path) {
+    for (index, (name, len)) in FILES.iter().enumerate() {
+        let found = std::fs::read(folder.join(name)).unwrap();
+        assert!(found == content(*len, index as u64 + 1), "{name} differs");
+    }
+}
+
+#[test]
+fn a_folder_is_made_shared_fetched_and_verified() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let folder = make_folder(home);
+    let made = run(["create", folder.to_str().unwrap(), "-o", "things.torrent"], home);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let hash = made.stdout.lines().find_map(|line| line.strip_prefix("info hash ")).unwrap().to_owned();
+
+    let common = ["--listen", "127.0.0.1:0", "--no-dht", "--json", "--state-dir"];
+    let seed = ["seed", "things.torrent", "--data", "share"];
+    let seeder = Program::start(seed.into_iter().chain(common).chain(["state-seed"]), home);
+    let listening: serde_json::Value = serde_json::from_str(&seeder.line_with("\"listening\"")).unwrap();
+    let peer = listening["tcp"].as_str().unwrap().to_owned();
+
+    for (out, source) in [("by-file", "things.torrent"), ("by-hash", hash.as_str())] {
+        let state = format!("state-{out}");
+        let get = ["get", source, "-o", out, "--peer", &peer, "--timeout", "50"];
+        let got = run(get.into_iter().chain(common).chain([state.as_str()]), home);
+        assert_eq!(got.code, Some(0), "{source}: {got:?}");
+        assert!(got.stdout.contains("\"complete\""), "{got:?}");
+        assert_same(&home.join(out).join("things"));
+    }
+
+    let verify = || run(["verify", "things.torrent", "by-hash"], home);
+    assert_eq!(verify().code, Some(0));
+    let path = home.join("by-hash/things/a");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[700_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let verified = verify();
+    assert_eq!(verified.code, Some(1), "{verified:?}");
+    assert!(verified.stdout.contains("1 pieces are missing or bad"), "{verified:?}");
+}

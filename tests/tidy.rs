@@ -1,0 +1,192 @@
+//! The floors of the tree, held: who may import whom, and which words may stand where.
+#![allow(clippy::unwrap_used, reason = "a test ends at what it cannot have")]
+#![allow(clippy::disallowed_methods, reason = "the test reads the sources")]
+
+use std::path::{Path, PathBuf};
+
+/// The library's modules, and which others each may import besides itself.
+const FLOORS: [(&str, &[&str]); 6] = [
+    ("model", &[]),
+    ("wire", &["model"]),
+    ("swarm", &["model", "wire"]),
+    ("storage", &["model"]),
+    ("engine", &["model", "wire", "swarm", "storage"]),
+    ("session", &["model", "wire", "swarm", "storage", "engine"]),
+];
+
+/// What the program may use of the library.
+const PUBLIC: [&str; 5] = ["model", "wire", "swarm", "storage", "session"];
+
+/// Folders without I/O and clock, and the files in them that are drivers.
+const PURE: [&str; 5] = ["bencode/src/", "dht/src/", "src/model/", "src/wire/", "src/swarm/"];
+const DRIVERS: [&str; 1] = ["dht/src/driver/"];
+const IO: [&str; 4] = ["tokio::", "UdpSocket", "std::fs", "fs::File"];
+
+/// The two state files: nothing else may depend on that format.
+const BINCODE: [&str; 2] = ["src/storage/resume.rs", "dht/src/snapshot.rs"];
+
+/// Spellings of queues without a bound.
+const UNBOUNDED: [&str; 5] = ["unbounded_channel", "Unbounded", "mpsc::channel()", "mpsc::{channel", "mpsc::channel;"];
+
+/// Judges one file by its path from the root; names line and reason of each breach.
+fn breaches(path: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut tell = |line: usize, what: String| found.push(format!("{path}:{line}: {what}"));
+    for (line, code) in text.lines().enumerate().map(|(index, line)| (index + 1, code_of(line))) {
+        for word in UNBOUNDED.iter().filter(|word| code.contains(**word)) {
+            tell(line, format!("`{word}`: every queue has a bound"));
+        }
+        if code.contains("bincode::") && !BINCODE.contains(&path) {
+            tell(line, "bincode belongs to the two state files".to_owned());
+        }
+        let pure = PURE.iter().any(|folder| path.starts_with(folder)) && !DRIVERS.iter().any(|d| path.starts_with(d));
+        for word in IO.iter().filter(|word| pure && code.contains(**word)) {
+            tell(line, format!("`{word}`: I/O belongs to drivers and storage"));
+        }
+    }
+    for (line, module) in modules_named(text, root_name(path)) {
+        if !may_import(path, &module) {
+            tell(line, format!("imports `{module}`, which is not below it"));
+        }
+    }
+    found
+}
+
+fn is_program(path: &str) -> bool {
+    path == "src/main.rs" || path.starts_with("src/cli/")
+}
+
+fn root_name(path: &str) -> &'static str {
+    if is_program(path) { "magnes::" } else { "crate::" }
+}
+
+fn may_import(path: &str, module: &str) -> bool {
+    if is_program(path) {
+        return PUBLIC.contains(&module);
+    }
+    let Some(home) = path.strip_prefix("src/").and_then(|rest| rest.split_once('/')).map(|(home, _)| home) else {
+        return true;
+    };
+    if home == module {
+        return true;
+    }
+    FLOORS.iter().find(|(name, _)| *name == home).is_some_and(|(_, below)| below.contains(&module))
+}
+
+/// The line without its comment.
+fn code_of(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default()
+}
+
+/// The modules that follow `root` in the code, one by one, those of a braced list included.
+fn modules_named(text: &str, root: &str) -> Vec<(usize, String)> {
+    let code: String = text.lines().map(|line| format!("{}\n", code_of(line))).collect();
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(root) {
+        let inside_word =
+            code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == '$');
+        if inside_word {
+            continue;
+        }
+        let line = code[..at].matches('\n').count() + 1;
+        let rest = &code[at + root.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => found.extend(heads_of_list(list).into_iter().map(|head| (line, head))),
+            None => found.push((line, head_of(rest))),
+        }
+    }
+    found
+}
+
+fn head_of(path: &str) -> String {
+    path.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+}
+
+/// First words of the items of a braced list; `list` begins after the opening brace.
+fn heads_of_list(list: &str) -> Vec<String> {
+    let (mut depth, mut item, mut heads) = (0, String::new(), Vec::new());
+    for letter in list.chars() {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => heads.push(head_of(std::mem::take(&mut item).trim())),
+            _ => item.push(letter),
+        }
+    }
+    heads.push(head_of(item.trim()));
+    heads.retain(|head| !head.is_empty());
+    heads
+}
+
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_tree_keeps_to_its_floors() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "bencode/src", "dht/src", "testnet/src"] {
+        sources(&root.join(folder), &mut files);
+    }
+    assert!(files.len() > 50, "the sources were not found: {}", files.len());
+    let mut all = Vec::new();
+    for file in files {
+        let path = file.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+        all.extend(breaches(&path, &std::fs::read_to_string(&file).unwrap()));
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn every_rule_can_be_broken() {
+    let bad = [
+        ("src/model/a.rs", "use crate::wire::Link;"),
+        ("src/wire/a.rs", "mod tests {\n    use crate::swarm::Torrent;\n}"),
+        ("src/swarm/a.rs", "use crate::storage::Job;"),
+        ("src/storage/a.rs", "fn a(b: crate::swarm::Torrent) {}"),
+        ("src/storage/a.rs", "use crate::{\n    model::Block,\n    wire::{Link, Message},\n};"),
+        ("src/engine/a.rs", "use crate::session::Config;"),
+        ("src/cli/a.rs", "use magnes::engine::Phase;"),
+        ("bencode/src/a.rs", "use std::fs;"),
+        ("dht/src/a.rs", "use tokio::time::Sleep;"),
+        ("src/swarm/a.rs", "use std::net::UdpSocket;"),
+        ("src/storage/a.rs", "use bincode::config;"),
+        ("src/engine/a.rs", "let (a, b) = mpsc::unbounded_channel();"),
+        ("src/engine/a.rs", "let (a, b) = mpsc::channel();"),
+        ("src/engine/a.rs", "use std::sync::mpsc::{channel, Sender};"),
+    ];
+    for (path, text) in bad {
+        let found = breaches(path, text);
+        assert_eq!(found.len(), 1, "{path}: {text}: {found:?}");
+        assert!(found[0].starts_with(path), "{found:?}");
+    }
+}
+
+#[test]
+fn what_is_allowed_is_not_told() {
+    let good = [
+        ("src/session/a.rs", "use crate::{engine::Mail, model::{Block, Info}};\nlet c = mpsc::channel(7);"),
+        ("src/model/a.rs", "//! Read by `crate::wire`, without tokio::net."),
+        ("dht/src/driver/a.rs", "use tokio::net::UdpSocket;"),
+        ("dht/src/snapshot.rs", "use bincode::config;"),
+        ("src/cli/a.rs", "use magnes::session::Config;"),
+    ];
+    for (path, text) in good {
+        assert_eq!(breaches(path, text), Vec::<String>::new(), "{path}");
+    }
+}
+
+#[test]
+fn a_breach_names_its_line() {
+    let found = breaches("src/model/a.rs", "\n\nuse crate::wire::Link;");
+    assert_eq!(found, ["src/model/a.rs:3: imports `wire`, which is not below it"]);
+}
