@@ -53,9 +53,8 @@ impl Job {
         if let Some(magnet) = &self.magnet {
             reporter.magnet(magnet, &self.source.info_hash().to_string());
         }
-        reporter.listening(session.local_addrs(), &node_ids(&session).await);
         let torrent = session.add(self.source, self.options).await?;
-        let outcome = watch(&torrent, self.goal, self.timeout, &mut reporter, &mut signals).await;
+        let outcome = watch(&session, &torrent, self.goal, self.timeout, &mut reporter, &mut signals).await;
         reporter.finish();
         if outcome.as_ref().is_ok_and(|exit| *exit == Exit::Interrupted) {
             reporter.line("leaving; press Ctrl-C again to leave at once");
@@ -73,6 +72,7 @@ async fn node_ids(session: &Session) -> Vec<String> {
 }
 
 async fn watch(
+    session: &Session,
     torrent: &TorrentHandle,
     goal: Goal,
     timeout: Option<Duration>,
@@ -83,6 +83,8 @@ async fn watch(
     let mut progress = torrent.progress();
     let mut last: Option<Progress> = None;
     let mut completed = false;
+    let mut told = false;
+    let node_ids = node_ids(session).await;
     let timer = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -94,6 +96,10 @@ async fn watch(
         tokio::select! {
             biased;
             signal = signals.next() => return Ok(exit_for(signal, goal, completed)),
+            () = session.listening(), if !told => {
+                told = true;
+                reporter.listening(session.local_addrs(), &node_ids);
+            }
             Some(event) = events.next() => report_event(&event, reporter),
             next = progress.next() => {
                 let Some(next) = next else {

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 
 use magnes_dht::Dht;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::engine::{Phase, Progress, Stall, TorrentError, TorrentEvent};
 pub use crate::storage::ExistingData;
@@ -35,6 +35,7 @@ pub struct Session {
     thread: Option<JoinHandle<()>>,
     local_addrs: Vec<SocketAddr>,
     dht: Option<Dht>,
+    listening: watch::Receiver<bool>,
 }
 
 impl Session {
@@ -52,12 +53,20 @@ impl Session {
             thread: Some(thread),
             local_addrs: started.local_addrs,
             dht: started.dht,
+            listening: started.listening,
         })
     }
 
     /// The addresses that are listened on, with their real ports.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// Waits until peers can connect: until the first torrent has something to serve, or to ask for. The ports belong to
+    /// the session before that already.
+    pub async fn listening(&self) {
+        // A session that is gone will not listen.
+        let _ = self.listening.clone().wait_for(|listening| *listening).await;
     }
 
     /// The session's DHT node, unless it was turned off.

@@ -65,6 +65,8 @@ pub(super) struct Started {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) local_addrs: Vec<SocketAddr>,
     pub(super) dht: Option<Dht>,
+    /// Whether peers can connect.
+    pub(super) listening: watch::Receiver<bool>,
 }
 
 type StartReply = oneshot::Receiver<Result<Started, StartError>>;
@@ -101,7 +103,12 @@ async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>
         }
     };
     let local_addrs = task.local_addrs.clone();
-    let started = Started { commands: commands_sender, local_addrs, dht: task.dht.clone() };
+    let started = Started {
+        commands: commands_sender,
+        local_addrs,
+        dht: task.dht.clone(),
+        listening: task.listening.subscribe(),
+    };
     if reply.send(Ok(started)).is_err() {
         return;
     }
@@ -120,7 +127,10 @@ async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>
                 None => return,
             },
             Some(request) = routes.recv() => task.route(request),
-            () = serving.notified() => task.listen(),
+            () = serving.notified() => {
+                task.listen();
+                task.tell_listening();
+            }
             Some(_) = task.torrent_tasks.join_next() => {}
         }
     }
@@ -136,6 +146,7 @@ struct SessionTask {
     /// Bound and not listening yet: nothing is served so far.
     bound: Vec<Bound>,
     listeners: JoinSet<()>,
+    listening: watch::Sender<bool>,
     routes: mpsc::Sender<RouteRequest>,
     /// Told by a torrent that is able to serve.
     serving: Rc<Notify>,
@@ -168,6 +179,7 @@ impl SessionTask {
             local_addrs,
             bound,
             listeners: JoinSet::new(),
+            listening: watch::Sender::new(false),
             routes,
             serving: Rc::new(Notify::new()),
             peer_id: PeerId::ours(peer_id),
@@ -252,6 +264,11 @@ impl SessionTask {
                 Err(error) => tracing::warn!(%addr, %error, "cannot listen: no peer can connect to this address"),
             }
         }
+    }
+
+    /// Tells the handles that peers can connect.
+    fn tell_listening(&self) {
+        self.listening.send_replace(true);
     }
 
     async fn shutdown(&mut self) {

@@ -9,9 +9,9 @@ const CANDIDATES_MAX: usize = 4000;
 /// Banned IP addresses kept at most; the oldest is forgiven.
 const BANNED_MAX: usize = 4000;
 /// Pause before an address that failed once is dialled again; it doubles with every further failure.
-const RETRY_MIN: Duration = Duration::from_secs(15);
+const RETRY_MIN: Duration = Duration::from_secs(2);
 /// Failures in a row after which an address is forgotten until somebody names it again.
-const FAILURES_MAX: u8 = 6;
+const FAILURES_MAX: u8 = 8;
 /// Pause before a peer that closed a working connection is dialled again.
 const RECONNECT: Duration = Duration::from_secs(20);
 
@@ -182,7 +182,7 @@ mod tests {
             pauses.push((due - now).as_secs());
             now = due;
         }
-        assert_eq!(pauses, [15, 30, 60, 120, 240]);
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128]);
         assert_eq!(candidates.len(), 0);
     }
 
