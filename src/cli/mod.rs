@@ -12,6 +12,7 @@ mod files;
 mod serve;
 
 mod create;
+mod dht;
 mod get;
 mod manual;
 mod node;
@@ -58,6 +59,7 @@ enum Command {
     Get(get::GetArgs),
     Seed(seed::SeedArgs),
     Node(node::NodeArgs),
+    Dht(dht::DhtArgs),
     Create(create::CreateArgs),
     Verify(verify::VerifyArgs),
     Show(show::ShowArgs),
@@ -75,6 +77,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Get(args) => get::run(args),
         Command::Seed(args) => seed::run(args),
         Command::Node(args) => node::run(args),
+        Command::Dht(args) => dht::run(args),
         Command::Create(args) => create::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Show(args) => show::run(args),

@@ -161,6 +161,11 @@ pub(crate) fn failure(failure: &Failure) {
     eprintln!("magnes: {}", failure.message);
 }
 
+/// One line of a result on stdout. A reader that is gone is no reason to stop.
+pub(super) fn print_line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// One object a line. A reader that is gone is no reason to stop.
 pub(super) fn print_json(event: &str, fields: Value) {
     let mut object = Map::new();
