@@ -86,7 +86,7 @@ class Magnes(Process):
 
     def address(self):
         """IP:PORT of TCP and UDP."""
-        return self.wait_until(lambda: self.events("listening"), 20, "listening line")[0]["tcp"]
+        return self.wait_until(lambda: self.events("listening"), 20, "listening line")[0]["udp"]
 
 
 class Foreign(Process):
