@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use magnes::model::{Metainfo, NewTorrent, PIECE_LEN_CREATE_MAX, PIECE_LEN_CREATE_MIN};
+use magnes::model::{Metainfo, NewTorrent, PIECE_LEN_CREATE_MAX, PIECE_LEN_CREATE_MIN, PeerAddr};
 use magnes::storage::{CreateError, hash_path};
 
 use super::Outcome;
@@ -33,12 +33,16 @@ pub(crate) struct CreateArgs {
     /// A remark that goes into the file.
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
+    /// DHT node that leads to the peers, for networks of one's own (BEP 5). May repeat.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "private")]
+    node: Vec<PeerAddr>,
 }
 
 pub(crate) fn run(args: CreateArgs) -> Outcome {
     let mut new = hash(&args.path, args.piece_length, false)?;
     new.private = args.private;
     new.comment = args.comment;
+    new.nodes = args.node;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     new.creation_date = i64::try_from(now.as_secs()).ok();
     let raw = new.encode();

@@ -13,6 +13,9 @@ use crate::swarm::SearchSchedule;
 /// How often the DHT is asked how it is.
 const STATE_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Nodes of one torrent that are remembered: its maker chose how many there are.
+const NODES_MAX: usize = 64;
+
 /// What the DHT has to say.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -30,6 +33,9 @@ pub(super) struct Discovery {
     schedule: SearchSchedule,
     search: Option<PeerStream>,
     ticks: Interval,
+    /// Nodes that the torrent names, for as long as the DHT has not answered.
+    nodes: Vec<SocketAddr>,
+    ready: bool,
     /// Keeps us announced for as long as the torrent lives.
     _announce: AnnounceGuard,
 }
@@ -42,7 +48,7 @@ impl Discovery {
         let schedule = SearchSchedule::new(Instant::now());
         let mut ticks = interval(STATE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { dht, info_hash, schedule, search: None, ticks, _announce: announce }
+        Self { dht, info_hash, schedule, search: None, ticks, nodes: Vec::new(), ready: false, _announce: announce }
     }
 
     /// When a search is due, given that the torrent wants peers.
@@ -50,8 +56,22 @@ impl Discovery {
         self.schedule.next_search()
     }
 
+    /// Nodes that may know the torrent's peers. They are asked again with each search until some node answers.
+    pub(super) fn add_nodes(&mut self, addrs: &[SocketAddr]) {
+        let room = NODES_MAX.saturating_sub(self.nodes.len());
+        self.nodes.extend(addrs.iter().take(room));
+        self.meet_nodes();
+    }
+
+    fn meet_nodes(&self) {
+        self.nodes.iter().for_each(|addr| self.dht.add_node(*addr));
+    }
+
     /// Begins a search.
     pub(super) fn search(&mut self) {
+        if !self.ready {
+            self.meet_nodes();
+        }
         self.schedule.handle_started();
         self.search = Some(self.dht.get_peers(self.info_hash));
     }
@@ -60,7 +80,12 @@ impl Discovery {
     pub(super) async fn next(&mut self) -> Found {
         tokio::select! {
             peers = next_peers(&mut self.search) => Found::Peers(self.handle_peers(peers)),
-            state = next_state(&mut self.ticks, &self.dht) => state,
+            state = next_state(&mut self.ticks, &self.dht) => {
+                if let Found::State(readiness, _) = &state {
+                    self.ready = matches!(readiness, Readiness::Ready);
+                }
+                state
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod progress;
 mod discovery;
 mod disk;
 mod keeper;
+mod names;
 mod opening;
 mod outbox;
 

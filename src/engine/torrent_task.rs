@@ -16,11 +16,12 @@ use super::discovery::{Discovery, Found};
 use super::disk::{DiskClient, DiskPool};
 use super::keeper::{self, Keeper};
 use super::mail::{Admission, Control, PeerMail, TORRENT_EVENTS_MAX, TorrentMail, TorrentMailbox, channel_of_torrent};
+use super::names::{Names, Role};
 use super::opening::{Opening, Surveyed};
 use super::outbox::Outbox;
 use super::peer_task::{self, arm, link_config};
 use super::progress::{Phase, Progress, Stall, TorrentError, TorrentEvent, TorrentState};
-use crate::model::{Info, InfoHash, PeerId, PieceIndex};
+use crate::model::{Info, InfoHash, PeerAddr, PeerId, PieceIndex};
 use crate::storage::{DiskError, Done, ExistingData, Job, Layout, Resume, StoreId};
 use crate::swarm::{self, CloseCause, DiskEvent, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
 use crate::wire::{ExtendedHandshake, LinkConfig};
@@ -44,7 +45,9 @@ pub(crate) struct TorrentTaskConfig {
     pub(crate) info: Option<Arc<Info>>,
     pub(crate) folder: PathBuf,
     pub(crate) existing: ExistingData,
-    pub(crate) peers: Vec<SocketAddr>,
+    pub(crate) peers: Vec<PeerAddr>,
+    /// DHT nodes that the `.torrent` file names.
+    pub(crate) dht_nodes: Vec<PeerAddr>,
     pub(crate) peer_id: PeerId,
     pub(crate) peers_max: usize,
     pub(crate) listen_port: Option<u16>,
@@ -78,6 +81,7 @@ pub(crate) struct TorrentTask {
     opening: Option<Opening>,
     keeper: Keeper,
     discovery: Option<Discovery>,
+    names: Names,
     /// What the DHT said of itself last.
     dht_state: Option<(Readiness, Stats)>,
     layout: Option<Arc<Layout>>,
@@ -97,6 +101,7 @@ impl TorrentTask {
         let swarm_config = TorrentConfig {
             peers_max: config.peers_max,
             info_raw: config.info.as_ref().map(|info| info.raw().clone()),
+            dht_port: config.listen_port.filter(|_| config.dht.is_some()),
             ..TorrentConfig::new(config.info_hash, *config.peer_id.as_bytes())
         };
         let torrent = Torrent::new(swarm_config, config.seed, now);
@@ -116,6 +121,7 @@ impl TorrentTask {
             opening: None,
             keeper: Keeper::new(config.resume_path.clone()),
             discovery: None,
+            names: Names::default(),
             dht_state: None,
             layout: None,
             state,
@@ -152,6 +158,7 @@ impl TorrentTask {
                     Found::Peers(peers) => self.torrent.handle_candidates(Instant::now(), PeerSource::Dht, &peers),
                     Found::State(readiness, stats) => self.dht_state = Some((readiness, stats)),
                 },
+                (role, addrs) = self.names.next() => self.handle_named(role, &addrs),
                 surveyed = next_surveyed(&mut self.opening) => self.handle_surveyed(surveyed),
                 () = timer.as_mut() => self.handle_timeout(Instant::now()),
                 Some(_) = self.peers.join_next() => {}
@@ -182,7 +189,7 @@ async fn next_surveyed(opening: &mut Option<Opening>) -> Option<Result<Surveyed,
 impl TorrentTask {
     fn start(&mut self) {
         let now = Instant::now();
-        let peers = std::mem::take(&mut self.config.peers);
+        let peers = self.names.add(Role::Peer, &std::mem::take(&mut self.config.peers));
         self.torrent.handle_candidates(now, PeerSource::User, &peers);
         if self.config.info.is_none() {
             self.config.info = self.resumed_info(now);
@@ -193,6 +200,12 @@ impl TorrentTask {
             .clone()
             .filter(|_| !self.is_private())
             .map(|dht| Discovery::new(dht, self.config.info_hash));
+        if self.discovery.is_some() {
+            let nodes = self.names.add(Role::Node, &std::mem::take(&mut self.config.dht_nodes));
+            self.handle_named(Role::Node, &nodes);
+        } else {
+            self.torrent.leave_dht();
+        }
         match self.config.info.clone() {
             Some(info) => self.open(info),
             // Whoever connects may have the metadata.
@@ -208,6 +221,18 @@ impl TorrentTask {
         self.torrent.handle_candidates(now, PeerSource::Resume, &resume.peers);
         self.torrent.set_metadata(info.raw().clone());
         Some(Arc::new(info))
+    }
+
+    /// Addresses that the link or the `.torrent` file gave.
+    fn handle_named(&mut self, role: Role, addrs: &[SocketAddr]) {
+        match role {
+            Role::Peer => self.torrent.handle_candidates(Instant::now(), PeerSource::User, addrs),
+            Role::Node => {
+                if let Some(discovery) = &mut self.discovery {
+                    discovery.add_nodes(addrs);
+                }
+            }
+        }
     }
 
     fn handle_mail(&mut self, mail: TorrentMail) {
@@ -359,6 +384,7 @@ impl TorrentTask {
         self.config.info = Some(info.clone());
         if self.is_private() {
             self.discovery = None;
+            self.torrent.leave_dht();
         }
         let path = self.keeper.path().cloned();
         let threads = self.disk.thread_count();

@@ -216,7 +216,8 @@ impl SessionTask {
             info: None,
             folder: options.folder,
             existing: options.existing,
-            peers: options.peers,
+            peers: options.peers.into_iter().map(PeerAddr::Socket).collect(),
+            dht_nodes: Vec::new(),
             peer_id: self.peer_id,
             peers_max: self.config.peers_max,
             listen_port: self.local_addrs.first().map(SocketAddr::port),
@@ -228,10 +229,11 @@ impl SessionTask {
         };
         match source {
             TorrentSource::Magnet(magnet) => {
-                config.peers.extend(magnet.peers.iter().filter_map(literal));
+                config.peers.extend(magnet.peers);
                 config.name = magnet.display_name;
             }
             TorrentSource::Metainfo(metainfo) => {
+                config.dht_nodes = metainfo.nodes;
                 config.name = Some(metainfo.info.name().to_owned());
                 config.info = Some(Arc::new(metainfo.info));
             }
@@ -291,14 +293,6 @@ impl SessionTask {
         if let Some(dht) = self.dht.take() {
             dht.shutdown().await;
         }
-    }
-}
-
-/// Names in magnet links are not resolved: looking one up would tell its owner who is interested in the torrent.
-fn literal(addr: &PeerAddr) -> Option<SocketAddr> {
-    match addr {
-        PeerAddr::Socket(addr) => Some(*addr),
-        PeerAddr::Name { .. } => None,
     }
 }
 

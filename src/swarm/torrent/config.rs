@@ -11,6 +11,8 @@ pub struct TorrentConfig {
     pub peer_id: [u8; 20],
     /// The info dictionary, when it is known from the start.
     pub info_raw: Option<Bytes>,
+    /// The UDP port of our DHT node, told to peers that have one too (BEP 5, PORT). `None`: there is none.
+    pub dht_port: Option<u16>,
     /// Connections at most, those being set up included.
     pub peers_max: usize,
     /// Connections that are being set up by us at most: home routers count them.
@@ -32,6 +34,7 @@ impl TorrentConfig {
             info_hash,
             peer_id,
             info_raw: None,
+            dht_port: None,
             peers_max: 200,
             half_open_max: 30,
             upload_slots: 4,

@@ -55,6 +55,9 @@ impl Torrent {
         peer.hello = Some(hello);
         peer.connected_at = now;
         self.introduce(key);
+        if let Some(port) = self.config.dht_port.filter(|_| hello.dht) {
+            self.send(key, Message::Port(port));
+        }
     }
 
     /// A connection is gone. One that the torrent does not know is none of its business.
@@ -225,5 +228,48 @@ impl Torrent {
             self.fill_slots(now);
         }
         self.ask_all(now);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
+mod tests {
+    use super::*;
+    use crate::model::InfoHash;
+    use crate::swarm::torrent::TorrentConfig;
+
+    const ADDR: ([u8; 4], u16) = ([10, 0, 0, 1], 6881);
+
+    /// What a torrent says to a peer that has a DHT node, and what it makes of that peer's PORT.
+    fn ports(dht_port: Option<u16>, leave: bool) -> (Vec<u16>, Vec<SocketAddr>) {
+        let now = Instant::now();
+        let config = TorrentConfig { dht_port, ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Torrent::new(config, [3; 32], now);
+        if leave {
+            torrent.leave_dht();
+        }
+        let peer = torrent.handle_incoming(now, ADDR.into()).unwrap();
+        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: true, dht: true });
+        torrent.handle_messages(now, peer, &mut vec![Message::Port(7)]);
+        let (mut told, mut nodes) = (Vec::new(), Vec::new());
+        while let Some(output) = torrent.poll_output() {
+            match output {
+                Output::Send { message: Message::Port(port), .. } => told.push(port),
+                Output::DhtNode(addr) => nodes.push(addr),
+                _ => {}
+            }
+        }
+        (told, nodes)
+    }
+
+    #[test]
+    fn peers_with_a_dht_node_are_told_of_ours_and_tell_of_theirs() {
+        assert_eq!(ports(Some(5), false), (vec![5], vec![(ADDR.0, 7).into()]));
+    }
+
+    #[test]
+    fn without_a_dht_and_in_a_private_torrent_no_node_is_told_or_taken() {
+        assert_eq!(ports(None, false), (vec![], vec![]));
+        assert_eq!(ports(Some(5), true), (vec![], vec![]));
     }
 }

@@ -213,6 +213,7 @@ impl Torrent {
     fn handle_port(&mut self, key: PeerKey, port: u16) {
         if let Some(peer) = self.peers.get(&key)
             && port != 0
+            && self.config.dht_port.is_some()
         {
             let mut addr = peer.addr;
             addr.set_port(port);

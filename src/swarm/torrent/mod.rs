@@ -176,6 +176,11 @@ impl Torrent {
         self.info_raw = Some(info_raw);
     }
 
+    /// Tells no further peer of our DHT node, and takes no node from a peer: the torrent is private (BEP 27).
+    pub fn leave_dht(&mut self) {
+        self.config.dht_port = None;
+    }
+
     /// Stops dialling, asking and serving; closes every connection.
     pub fn pause(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.paused, true) {
