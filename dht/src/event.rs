@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Contact, NodeId};
+use crate::{Contact, NodeId, Traffic};
 
 /// A socket of the node, as [`Node::add_socket`](crate::Node::add_socket) numbered it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,6 +134,8 @@ pub struct Stats {
     pub stored_peers: usize,
     /// Items stored for others (BEP 44).
     pub stored_items: usize,
+    /// What was received and sent, by kind.
+    pub traffic: Traffic,
 }
 
 /// Whether lookups can succeed.

@@ -5,7 +5,7 @@ use rand_core::Rng;
 use siphasher::sip::SipHasher13;
 
 use crate::bogon::{AddressFilter, Bogon};
-use crate::is_local;
+use crate::{Prefix, is_local};
 
 /// What the guard lets through.
 #[derive(Debug, Clone)]
@@ -28,36 +28,6 @@ impl Default for GuardConfig {
             prefix_bytes_per_s: 3_800,
             total_bytes_per_s: 1 << 20,
             exempt: Vec::new(),
-        }
-    }
-}
-
-/// A network: an address and how many of its leading bits count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prefix {
-    ip: IpAddr,
-    bits: u8,
-}
-
-impl Prefix {
-    /// The network of `ip` with `bits` leading bits; more bits than the address has are as many as it has.
-    pub fn new(ip: IpAddr, bits: u8) -> Self {
-        let bits_max = if ip.is_ipv4() { 32 } else { 128 };
-        Self { ip, bits: bits.min(bits_max) }
-    }
-
-    /// Whether `ip` lies in this network.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.ip, ip) {
-            (IpAddr::V4(own), IpAddr::V4(ip)) => {
-                let differing = own.to_bits() ^ ip.to_bits();
-                differing.leading_zeros() >= u32::from(self.bits)
-            }
-            (IpAddr::V6(own), IpAddr::V6(ip)) => {
-                let differing = own.to_bits() ^ ip.to_bits();
-                differing.leading_zeros() >= u32::from(self.bits)
-            }
-            _ => false,
         }
     }
 }

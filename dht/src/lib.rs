@@ -15,6 +15,7 @@ mod keyed;
 pub mod krpc;
 mod lookup;
 mod node;
+mod prefix;
 mod reach;
 mod rpc;
 mod scrape;
@@ -23,20 +24,23 @@ mod snapshot;
 mod store;
 mod table;
 mod token;
+mod traffic;
 
 pub use bogon::{AddressFilter, Bogon};
 pub use compact::{Contact, Family};
 #[cfg(feature = "tokio")]
 pub use driver::{AnnounceGuard, AnnounceOutcome, Closed, Dht, DhtBuilder, PeerStream, SpawnError};
 pub use event::{AnnouncePort, Event, LookupOutcome, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
-pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Prefix, Verdict};
+pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
 pub use item_store::{ITEM_LIFETIME, ItemStore, PutError, StoredItem, StoredMutable};
 pub use node::{Node, NodeConfig};
+pub use prefix::{ParsePrefixError, Prefix};
 pub use scrape::{BloomFilter, SCRAPE_PEERS_MAX};
 pub use snapshot::SnapshotError;
 pub use store::{PEER_LIFETIME, PeerStore, SAMPLE_INTERVAL, Samples, Scrape};
 pub use token::{TOKEN_EPOCH, Token, Tokens};
+pub use traffic::{Drops, PerKind, QueryKind, Traffic};
 
 /// The examples of the README, run as tests.
 #[cfg(doctest)]

@@ -34,7 +34,7 @@ pub(crate) struct Server<'n> {
 }
 
 impl Server<'_> {
-    /// Appends the reply to a query to `out`.
+    /// Appends the reply to a query to `out`. Returns whether it is a response; otherwise it is an error.
     pub(crate) fn answer(
         &mut self,
         from: SocketAddr,
@@ -42,11 +42,17 @@ impl Server<'_> {
         query: &Query<'_>,
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
-    ) {
+    ) -> bool {
         scratch.nodes.clear();
         scratch.nodes6.clear();
         scratch.peers.clear();
-        let mut reply = Reply { from, transaction, out };
+        let mut reply = Reply { from, transaction, out, is_response: true };
+        self.compose(&mut reply, query, scratch);
+        reply.is_response
+    }
+
+    fn compose(&mut self, reply: &mut Reply<'_>, query: &Query<'_>, scratch: &mut Scratch) {
+        let from = reply.from;
         let response = Response::new(self.table.own_id());
         match query.method {
             Method::Ping => reply.respond(response),
@@ -55,7 +61,7 @@ impl Server<'_> {
                 reply.respond(with_nodes(response, scratch));
             }
             Method::GetPeers { info_hash, noseed, scrape } => {
-                self.get_peers(&mut reply, query, info_hash, noseed, scrape, scratch);
+                self.get_peers(reply, query, info_hash, noseed, scrape, scratch);
             }
             Method::AnnouncePeer { info_hash, port, implied_port, seed, token } => {
                 let port = if implied_port { Some(from.port()) } else { port };
@@ -68,7 +74,7 @@ impl Server<'_> {
                 self.peers.announce(self.now, info_hash, SocketAddr::new(from.ip(), port), seed);
                 reply.respond(response);
             }
-            Method::Get { target, seq } => self.get(&mut reply, query, &target, seq, scratch),
+            Method::Get { target, seq } => self.get(reply, query, &target, seq, scratch),
             Method::Put { token, value, mutable } => {
                 let target = match &mutable {
                     Some(put) => crate::item::mutable_target(put.key, put.salt),
@@ -182,6 +188,7 @@ struct Reply<'r> {
     from: SocketAddr,
     transaction: &'r [u8],
     out: &'r mut Vec<u8>,
+    is_response: bool,
 }
 
 impl Reply<'_> {
@@ -190,6 +197,7 @@ impl Reply<'_> {
     }
 
     fn refuse(&mut self, code: ErrorCode, text: &[u8]) {
+        self.is_response = false;
         self.send(Body::Error { code: code.number(), text });
     }
 

@@ -8,7 +8,7 @@ use crate::event::{Event, SocketIndex};
 use crate::krpc::{Body, Message, Method, Query, Want};
 use crate::rpc::{Purpose, Silence, Transaction};
 use crate::server::VERSION;
-use crate::{Family, NodeId};
+use crate::{Family, NodeId, QueryKind};
 
 impl Node {
     /// Sends a query; returns whether it was sent.
@@ -29,6 +29,7 @@ impl Node {
         let Some(transaction) = self.transactions.begin(transaction, &mut self.chance) else { return false };
         let has_both = self.faces.iter().any(|other| other.family != self.faces[socket.0].family);
         let want = Want { v4: has_both, v6: has_both };
+        let kind = QueryKind::of(&method);
         let query = Query { id: self.faces[socket.0].table.own_id(), read_only: self.config.read_only, want, method };
         let start = self.payloads.len();
         Message { transaction: &transaction, version: Some(VERSION), ip: None, body: Body::Query(query) }
@@ -36,6 +37,7 @@ impl Node {
         let payload = start..self.payloads.len();
         self.outputs.push_back(Pending::Transmit { socket, to, payload });
         self.stats.queries_sent += 1;
+        self.stats.traffic.queries_out.add(kind);
         true
     }
 

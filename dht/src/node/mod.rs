@@ -24,7 +24,7 @@ use crate::event::{Event, NotReady, OperationId, Output, Readiness, SocketIndex,
 use crate::krpc::{Body, DecodeError, ErrorCode, Message, Query, Response};
 use crate::rpc::{Purpose, Transactions};
 use crate::server::{Scratch, Server, VERSION};
-use crate::{Contact, Family, NodeId, Verdict};
+use crate::{Contact, Family, NodeId, QueryKind, Verdict};
 use face::Face;
 use operations::Operation;
 
@@ -84,6 +84,8 @@ impl Node {
         if self.faces.get(socket.0).is_none() {
             return;
         }
+        self.stats.traffic.datagrams_in += 1;
+        self.stats.traffic.bytes_in += datagram.len() as u64;
         match Message::decode(datagram) {
             Ok(Message { body: Body::Query(query), transaction, .. }) => {
                 self.handle_query(now, socket, from, transaction, &query);
@@ -97,6 +99,7 @@ impl Node {
             Err(DecodeError { fault, answer_to }) => {
                 tracing::trace!(%from, %fault, "a malformed datagram");
                 self.stats.dropped += 1;
+                self.stats.traffic.drops.malformed += 1;
                 if let Some(transaction) = answer_to {
                     self.refuse_malformed(now, socket, from, transaction);
                 }
@@ -109,6 +112,8 @@ impl Node {
         match self.outputs.pop_front() {
             Some(Pending::Event(event)) => Some(Output::Event(event)),
             Some(Pending::Transmit { socket, to, payload }) => {
+                self.stats.traffic.datagrams_out += 1;
+                self.stats.traffic.bytes_out += payload.len() as u64;
                 Some(Output::Transmit { socket, to, payload: &self.payloads[payload] })
             }
             None => {
@@ -176,12 +181,15 @@ impl Node {
         transaction: &[u8],
         query: &Query<'_>,
     ) {
+        self.stats.traffic.queries_in.add(QueryKind::of(&query.method));
         if self.config.read_only {
+            self.stats.traffic.drops.read_only += 1;
             return;
         }
         let face = &mut self.faces[socket.0];
-        if face.guard.admit_query(now, from) != Verdict::Admit {
+        if let Verdict::Drop(reason) = face.guard.admit_query(now, from) {
             self.stats.dropped += 1;
+            self.stats.traffic.drops.add(reason);
             return;
         }
         let (before, rest) = self.faces.split_at_mut(socket.0);
@@ -198,11 +206,13 @@ impl Node {
             chance: &mut self.chance,
         };
         let start = self.payloads.len();
-        server.answer(from, transaction, query, &mut self.scratch, &mut self.payloads);
+        let is_response = server.answer(from, transaction, query, &mut self.scratch, &mut self.payloads);
         let payload = start..self.payloads.len();
         face.guard.charge_reply(now, from, payload.len());
         self.outputs.push_back(Pending::Transmit { socket, to: from, payload });
         self.stats.queries_answered += 1;
+        self.stats.traffic.responses_out += u64::from(is_response);
+        self.stats.traffic.errors_out += u64::from(!is_response);
         if !query.read_only {
             self.meet(now, socket, Contact { id: query.id, addr: from });
         }
@@ -226,6 +236,7 @@ impl Node {
         let start = self.payloads.len();
         let body = Body::Error { code: ErrorCode::Protocol.number(), text: b"malformed" };
         Message { transaction, version: Some(VERSION), ip: Some(to), body }.encode(&mut self.payloads);
+        self.stats.traffic.errors_out += 1;
         let payload = start..self.payloads.len();
         face.guard.charge_reply(now, to, payload.len());
         self.outputs.push_back(Pending::Transmit { socket, to, payload });
@@ -242,9 +253,11 @@ impl Node {
     ) {
         let Some(found) = self.transactions.finish(now, socket, from, transaction) else {
             self.stats.dropped += 1;
+            self.stats.traffic.drops.unmatched += 1;
             return;
         };
         self.stats.responses += 1;
+        self.stats.traffic.responses_in += 1;
         let face = &mut self.faces[socket.0];
         face.heard_at = Some(now);
         if let Some(asked) = found.contact()
@@ -276,8 +289,10 @@ impl Node {
     fn handle_error(&mut self, now: Instant, socket: SocketIndex, from: SocketAddr, transaction: &[u8], code: i64) {
         let Some(found) = self.transactions.finish(now, socket, from, transaction) else {
             self.stats.dropped += 1;
+            self.stats.traffic.drops.unmatched += 1;
             return;
         };
+        self.stats.traffic.errors_in += 1;
         tracing::debug!(%from, code, "a node refused a query");
         self.faces[socket.0].heard_at = Some(now);
         self.go_on_without(now, crate::rpc::Silence::Failed, &found);
