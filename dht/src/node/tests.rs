@@ -349,3 +349,44 @@ fn a_flood_of_strangers_leaves_room_for_our_own_queries() {
     let done = world.events.iter().find(|(.., event)| event.operation() == Some(lookup) && event.is_final());
     assert!(matches!(done, Some((.., Event::LookupDone { outcome, .. })) if outcome.answered == 2), "{done:?}");
 }
+
+#[test]
+fn what_some_send_the_others_count_as_received() {
+    let mut world = World::of(6);
+    world.command(4, |node, now| node.announce(now, info_hash(), AnnouncePort::Implied, false));
+    world.run(Duration::from_secs(3));
+    let all: Vec<crate::Traffic> = (1..=6).map(|number| world.stats(number).traffic).collect();
+    let sum = |count: fn(&crate::Traffic) -> u64| all.iter().map(count).sum::<u64>();
+    assert_eq!(sum(|traffic| traffic.bytes_out), sum(|traffic| traffic.bytes_in));
+    assert_eq!(sum(|traffic| traffic.datagrams_out), sum(|traffic| traffic.datagrams_in));
+    assert_eq!(sum(|traffic| traffic.responses_out), sum(|traffic| traffic.responses_in));
+    for kind in QueryKind::ALL {
+        let sent: u64 = all.iter().map(|traffic| traffic.queries_out.of(kind)).sum();
+        assert_eq!(sent, all.iter().map(|traffic| traffic.queries_in.of(kind)).sum(), "{}", kind.name());
+    }
+    assert!(sum(|traffic| traffic.queries_in.of(QueryKind::AnnouncePeer)) > 0);
+    assert_eq!(sum(|traffic| traffic.drops.total()), 0);
+}
+
+#[test]
+fn what_comes_to_nothing_is_counted_by_its_reason() {
+    let mut world = World::of(2);
+    let now = world.now;
+    let ping = b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe";
+    let answer = b"d1:rd2:id20:abcdefghij0123456789e1:t2:aa1:y1:re";
+    let before = world.stats(2).traffic;
+    for (from, datagram) in [
+        (addr(9), &b"hello"[..]),
+        (addr(9), answer),
+        (([10, 0, 0, 9], 0).into(), ping),
+        (addr(9), b"d1:ad2:id20:abcdefghij0123456789e1:q3:foo1:t2:aa1:y1:qe"),
+    ] {
+        world.node(2).handle_datagram(now, SOCKET, from, datagram);
+        while world.node(2).poll_output().is_some() {}
+    }
+    let traffic = world.stats(2).traffic;
+    let drops = traffic.drops;
+    assert_eq!((drops.malformed, drops.unmatched, drops.bogon, drops.total()), (1, 1, 1, 3));
+    assert_eq!(traffic.queries_in.of(QueryKind::Unknown) - before.queries_in.of(QueryKind::Unknown), 1);
+    assert_eq!(traffic.errors_out - before.errors_out, 1);
+}
