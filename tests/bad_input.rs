@@ -104,6 +104,50 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
+fn a_name_that_downloaders_would_change_is_2_and_named() {
+    let home = tempfile::tempdir().unwrap();
+    for name in ["aux.c", "a\\b", "makefile"] {
+        let shared = home.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        std::fs::write(shared.join("Makefile"), "all:").unwrap();
+        std::fs::write(shared.join(name), "x").unwrap();
+        for command in [&["create", "shared"][..], &["seed", "shared", "--no-dht"]] {
+            let ended = run(command, home.path());
+            assert_eq!(ended.code, Some(2), "{name}: {ended:?}");
+            assert!(ended.stderr.contains(name) && ended.stderr.contains("rename"), "{name}: {ended:?}");
+        }
+        assert!(!home.path().join("shared.torrent").exists());
+        std::fs::remove_dir_all(shared).unwrap();
+    }
+}
+
+#[test]
+fn an_existing_file_is_overwritten_only_by_force() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    std::fs::write(at("data"), [1; 1000]).unwrap();
+    std::fs::write(at("thesis"), "years of work").unwrap();
+    let create = |more: &[&str]| run(["create", "data"].iter().chain(more), home.path());
+    for (more, path) in [(&["-o", "thesis"][..], "thesis"), (&[], "data.torrent")] {
+        let before = std::fs::read(at(path)).unwrap_or_else(|_| {
+            assert_eq!(create(more).code, Some(0));
+            std::fs::read(at(path)).unwrap()
+        });
+        let ended = create(more);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(path) && ended.stderr.contains("--force"), "{ended:?}");
+        assert_eq!(std::fs::read(at(path)).unwrap(), before);
+        assert_eq!(create(&[more, &["--force"]].concat()).code, Some(0));
+        assert!(std::fs::read(at(path)).unwrap().starts_with(b"d10:created by"));
+    }
+    let mut left: Vec<_> = home.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["data", "data.torrent", "thesis"], "nothing is left beside them");
+    assert_eq!(create(&["-o", "."]).code, Some(2), "a folder");
+    assert_eq!(create(&["-o", "no/where"]).code, Some(4));
+}
+
+#[test]
 fn an_output_folder_that_is_a_file_is_4() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("data"), [1; 1000]).unwrap();

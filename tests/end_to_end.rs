@@ -5,6 +5,7 @@
 
 mod program;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use program::{Program, run};
@@ -70,4 +71,10 @@ fn a_folder_is_made_shared_fetched_and_verified() {
     let verified = verify();
     assert_eq!(verified.code, Some(1), "{verified:?}");
     assert!(verified.stdout.contains("1 pieces are missing or bad"), "{verified:?}");
+
+    let longer = home.join("share/things/z");
+    std::fs::OpenOptions::new().append(true).open(&longer).unwrap().write_all(b"more").unwrap();
+    let verified = run(["verify", "things.torrent", "share"], home);
+    assert_eq!(verified.code, Some(1), "{verified:?}");
+    assert!(verified.stdout.contains("things/z: 4 bytes too long"), "{verified:?}");
 }

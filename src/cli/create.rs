@@ -1,5 +1,5 @@
 //! `magnes create`: a `.torrent` file from a file or folder.
-#![allow(clippy::disallowed_methods, reason = "the program writes the file it makes and reads the clock")]
+#![allow(clippy::disallowed_methods, reason = "the program reads the clock")]
 #![allow(clippy::print_stdout, reason = "the result goes to stdout")]
 
 use std::io::IsTerminal;
@@ -13,10 +13,14 @@ use magnes::storage::{CreateError, hash_path};
 
 use super::Outcome;
 use super::exit::{Exit, Failure};
+use super::files::NewFile;
 
 /// Make a .torrent file from a file or folder.
 ///
 /// No tracker is written into it: peers find each other through the DHT. Prints the magnet link.
+///
+/// Names that downloaders would have to change (device names such as aux.c, a backslash, two names that differ only in
+/// case) are refused: rename those files first.
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     /// File or folder to share. Symbolic links in it are passed over.
@@ -24,6 +28,9 @@ pub(crate) struct CreateArgs {
     /// File to write. Default: the name of PATH with .torrent, in this folder.
     #[arg(short, long, value_name = "FILE.torrent")]
     output: Option<PathBuf>,
+    /// Replace FILE.torrent when it exists. Without this, an existing file is left alone and the command refused.
+    #[arg(short, long)]
+    force: bool,
     /// Length of a piece: a power of two from 16384 to 16777216. Default: one that makes at most 2000 pieces.
     #[arg(long, value_name = "BYTES", value_parser = parse_piece_len)]
     piece_length: Option<u32>,
@@ -39,6 +46,8 @@ pub(crate) struct CreateArgs {
 }
 
 pub(crate) fn run(args: CreateArgs) -> Outcome {
+    let output = args.output.unwrap_or_else(|| output_default(&args.path));
+    let file = NewFile::at(&output, args.force)?;
     let mut new = hash(&args.path, args.piece_length, false)?;
     new.private = args.private;
     new.comment = args.comment;
@@ -47,13 +56,19 @@ pub(crate) fn run(args: CreateArgs) -> Outcome {
     new.creation_date = i64::try_from(now.as_secs()).ok();
     let raw = new.encode();
     let metainfo = parse(raw.clone())?;
-    let output = args.output.unwrap_or_else(|| PathBuf::from(format!("{}.torrent", new.name)));
-    std::fs::write(&output, &raw)
-        .map_err(|error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", output.display())))?;
+    file.write(&raw)?;
     println!("{}", output.display());
     println!("info hash {}", metainfo.info.hash());
     println!("{}", metainfo.magnet());
     Ok(Exit::Done)
+}
+
+/// In the current folder, named after what is shared.
+fn output_default(shared: &Path) -> PathBuf {
+    let whole = shared.canonicalize().unwrap_or_else(|_| shared.to_path_buf());
+    let mut name = whole.file_name().unwrap_or_default().to_owned();
+    name.push(".torrent");
+    name.into()
 }
 
 /// Hashes a path, with a progress bar on a terminal.
@@ -69,7 +84,8 @@ pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<N
     })
     .map_err(|error| match error {
         CreateError::Io { .. } => Failure::new(Exit::Disk, error),
-        error => Failure::new(Exit::Failed, error),
+        CreateError::Changed { .. } => Failure::new(Exit::Failed, error),
+        error => Failure::new(Exit::Usage, error),
     })?;
     bar.finish_and_clear();
     Ok(NewTorrent {

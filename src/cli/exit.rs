@@ -14,6 +14,8 @@ pub(crate) enum Exit {
     Done = 0,
     /// Failed in a way that has no code of its own.
     Failed = 1,
+    /// The command cannot be carried out as it was given.
+    Usage = 2,
     /// The time given by `--timeout` is over.
     TimedOut = 3,
     /// Files could not be written or read.

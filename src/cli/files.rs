@@ -1,13 +1,13 @@
-//! Reading `.torrent` files.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the program reads the files it is given")]
+//! Reading and writing `.torrent` files.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the program reads and writes what it is told")]
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 
 use magnes::model::{METAINFO_LEN_MAX, Metainfo};
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 
 /// Reads and parses a `.torrent` file.
 pub(crate) fn read_metainfo(path: &Path) -> Result<Metainfo, Failure> {
@@ -17,8 +17,76 @@ pub(crate) fn read_metainfo(path: &Path) -> Result<Metainfo, Failure> {
 }
 
 /// Reads at most `len_max` bytes, so that a wrong path cannot fill the memory.
-fn read_limited(path: &Path, len_max: u64) -> std::io::Result<Vec<u8>> {
+fn read_limited(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(len_max).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Where a file that is made goes: all of it or nothing, and not over another one unless that was asked for.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    path: PathBuf,
+    /// A pipe or a device: written to, never replaced.
+    special: bool,
+    overwrite: bool,
+}
+
+impl NewFile {
+    /// A file to be made at `path`. Refuses now what could only be refused after long work otherwise.
+    pub(crate) fn at(path: &Path, overwrite: bool) -> Result<Self, Failure> {
+        // What a link leads to is what is written.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        match path.metadata() {
+            Err(_) => Ok(Self { path, special: false, overwrite }),
+            Ok(found) if found.is_dir() => {
+                Err(Failure::new(Exit::Usage, format!("{} is a folder: name a file to write", path.display())))
+            }
+            Ok(found) if found.is_file() && !overwrite => Err(exists(&path)),
+            Ok(found) => Ok(Self { path, special: !found.is_file(), overwrite }),
+        }
+    }
+
+    /// Writes it: beside its place first, then into its place.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let failed = |error: io::Error| match error.kind() {
+            ErrorKind::AlreadyExists if !self.overwrite => exists(&self.path),
+            _ => Failure::new(Exit::Disk, format!("cannot write {}: {error}", self.path.display())),
+        };
+        if self.special {
+            let device = OpenOptions::new().write(true).open(&self.path);
+            return device.and_then(|mut device| device.write_all(bytes)).map_err(failed);
+        }
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let beside = self.path.with_file_name(name);
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&beside).map_err(failed)?;
+        let placed = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| self.place(&beside));
+        if placed.is_err() {
+            // What failed is what is told.
+            let _ = std::fs::remove_file(&beside);
+        }
+        placed.map_err(failed)
+    }
+
+    fn place(&self, beside: &Path) -> io::Result<()> {
+        if self.overwrite {
+            return std::fs::rename(beside, &self.path);
+        }
+        // Unlike a rename, a link never takes the place of a file that was made meanwhile.
+        match std::fs::hard_link(beside, &self.path) {
+            Ok(()) => std::fs::remove_file(beside),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
+            // A file system without links.
+            Err(_) if !self.path.exists() => std::fs::rename(beside, &self.path),
+            Err(_) => Err(ErrorKind::AlreadyExists.into()),
+        }
+    }
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::new(
+        Exit::Usage,
+        format!("{} exists: choose another with --output, or replace it with --force", path.display()),
+    )
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use magnes::model::{Bitfield, Block};
-use magnes::storage::{Done, ExistingData, Job, Layout, Worker, WorkerConfig, survey};
+use magnes::storage::{Done, ExistingData, Job, Layout, Worker, WorkerConfig, len_on_disk, survey};
 
 use super::Outcome;
 use super::exit::Exit;
@@ -16,7 +16,7 @@ use super::files::read_metainfo;
 
 /// Check the data of a .torrent file.
 ///
-/// Says which files are incomplete, and ends with 1 when any is. Nothing is written.
+/// Says which files are missing, incomplete or too long, and ends with 1 when any is. Nothing is written.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The .torrent file.
@@ -31,15 +31,12 @@ pub(crate) fn run(args: VerifyArgs) -> Outcome {
     let info = Arc::new(read_metainfo(&args.torrent)?.info);
     let layout = Arc::new(Layout::new(&args.folder, info.clone()));
     let have = check(&layout);
+    let missing = missing_pieces(&layout, &have);
     let mut whole = true;
-    for (index, file) in layout.files().iter().enumerate().filter(|(_, file)| !file.padding) {
-        let path = layout.path(index);
-        let missing = missing_pieces(&layout, index, &have);
-        if missing > 0 || (file.len == 0 && !path.is_file()) {
+    for (index, _) in layout.files().iter().enumerate().filter(|(_, file)| !file.padding) {
+        if let Some(fault) = fault(&layout, index, missing[index]) {
             whole = false;
-            let reason =
-                if path.exists() { format!("{missing} pieces are missing or bad") } else { "missing".to_owned() };
-            println!("{}: {reason}", path.display());
+            println!("{}: {fault}", layout.path(index).display());
         }
     }
     let (done, all) = (have.count(), info.geometry().piece_count());
@@ -49,6 +46,24 @@ pub(crate) fn run(args: VerifyArgs) -> Outcome {
     }
     println!("{}: {done} of {all} pieces verified", info.name());
     Ok(Exit::Failed)
+}
+
+/// What is wrong with a file.
+fn fault(layout: &Layout, file: usize, missing: u32) -> Option<String> {
+    let expected = layout.files()[file].len;
+    match len_on_disk(layout, file) {
+        Err(error) => Some(error.to_string()),
+        Ok(None) => Some("missing".to_owned()),
+        Ok(Some(len)) if len > expected => {
+            let pieces = if missing > 0 { format!(", and {}", bad(missing)) } else { String::new() };
+            Some(format!("{} bytes too long: {len}, {expected} are the torrent's{pieces}", len - expected))
+        }
+        Ok(Some(_)) => (missing > 0).then(|| bad(missing)),
+    }
+}
+
+fn bad(missing: u32) -> String {
+    format!("{missing} pieces are missing or bad")
 }
 
 fn check(layout: &Arc<Layout>) -> Bitfield {
@@ -79,12 +94,13 @@ fn check(layout: &Arc<Layout>) -> Bitfield {
     have
 }
 
-/// Pieces that touch the file and are not verified.
-fn missing_pieces(layout: &Layout, file: usize, have: &Bitfield) -> usize {
+/// How many pieces that touch each file are not verified.
+fn missing_pieces(layout: &Layout, have: &Bitfield) -> Vec<u32> {
     let geometry = layout.info().geometry();
-    let touches = |piece| {
+    let mut missing = vec![0; layout.files().len()];
+    for piece in have.missing() {
         let whole = Block { piece, begin: 0, len: geometry.piece_len(piece) };
-        layout.spans(&whole).any(|span| span.file == file)
-    };
-    have.missing().filter(|piece| touches(*piece)).count()
+        layout.spans(&whole).for_each(|span| missing[span.file] += 1);
+    }
+    missing
 }

@@ -1,3 +1,4 @@
+use super::names::{DEPTH_MAX, FOLDERS_MAX, NameError, Names, PATH_LEN_MAX, safe_component};
 use super::{BLOCK_LEN, PeerAddr};
 use bytes::Bytes;
 use magnes_bencode::{DictWriter, Writer};
@@ -28,6 +29,72 @@ pub struct NewFile {
     pub path: Vec<String>,
     /// Length in bytes.
     pub len: u64,
+}
+
+/// Why a name cannot go into a torrent as it is: [`Info`](super::Info) would read another name, or none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NewNameError {
+    /// A name that is not safe on every system.
+    #[error("`{name}` is not a file name on every system, downloaders would call it `{read_as}`: rename it")]
+    Unsafe {
+        /// The name.
+        name: String,
+        /// What would be read instead.
+        read_as: String,
+    },
+    /// Two names that are one where case does not count.
+    #[error("another name there differs only in case, downloaders would call this one `{read_as}`: rename one of them")]
+    Clash {
+        /// The path that would be read instead.
+        read_as: String,
+    },
+    /// Nothing that could be a name.
+    #[error("it has no name that a torrent could carry: share a file or folder that has one")]
+    NoName,
+    /// A path of too many folders.
+    #[error("it lies more than {DEPTH_MAX} folders deep: move it up")]
+    TooDeep,
+    /// A path of too many bytes.
+    #[error("its path within the torrent has more than {PATH_LEN_MAX} bytes: shorten the names")]
+    TooLong,
+    /// Too many folders.
+    #[error("there are more than {FOLDERS_MAX} folders: share them as several torrents")]
+    TooManyFolders,
+}
+
+/// Checks that [`Info`](super::Info) reads the names of a torrent back as they are. `name` is that of the file or folder,
+/// `files` the paths below the folder in their order in the torrent.
+///
+/// # Errors
+/// The first name that would change, with the position of its file; `None`: it is `name` itself.
+pub fn check_names(name: &str, files: &[NewFile]) -> Result<(), (Option<usize>, NewNameError)> {
+    check_component(name).map_err(|error| (None, error))?;
+    let mut names = Names::default();
+    for (index, file) in files.iter().enumerate() {
+        check_path(&mut names, &file.path).map_err(|error| (Some(index), error))?;
+    }
+    Ok(())
+}
+
+fn check_component(name: &str) -> Result<(), NewNameError> {
+    match safe_component(name.as_bytes()) {
+        None => Err(NewNameError::NoName),
+        Some(read_as) if read_as != name => Err(NewNameError::Unsafe { name: name.to_owned(), read_as }),
+        Some(_) => Ok(()),
+    }
+}
+
+fn check_path(names: &mut Names, path: &[String]) -> Result<(), NewNameError> {
+    path.iter().try_for_each(|component| check_component(component))?;
+    let components: Vec<&[u8]> = path.iter().map(String::as_bytes).collect();
+    let read_as = names.place(&components).map_err(|error| match error {
+        NameError::Empty => NewNameError::NoName,
+        NameError::TooDeep => NewNameError::TooDeep,
+        NameError::TooLong => NewNameError::TooLong,
+        NameError::TooManyFolders => NewNameError::TooManyFolders,
+    })?;
+    if read_as == path.join("/") { Ok(()) } else { Err(NewNameError::Clash { read_as }) }
 }
 
 /// Everything that a `.torrent` file of ours says. There is no tracker: peers are found through the DHT.
@@ -128,6 +195,28 @@ mod tests {
         assert_eq!(piece_len_for(1024 * MIB), 1 << 20);
         assert_eq!(piece_len_for(100 * 1024 * MIB), PIECE_LEN_CREATE_MAX);
         assert_eq!(piece_len_for(u64::MAX), PIECE_LEN_CREATE_MAX);
+    }
+
+    #[test]
+    fn a_name_that_would_change_is_refused() {
+        let check = |paths: &[&str]| {
+            let file = |path: &&str| NewFile { path: path.split('/').map(str::to_owned).collect(), len: 1 };
+            check_names("top", &paths.iter().map(file).collect::<Vec<_>>())
+        };
+        assert_eq!(check(&["Makefile", "a/makefile", "a/x", "b"]), Ok(()));
+        for name in ["aux.c", "a\\b", "\u{202e}gpj.exe", "C:x", "NUL", "a\nb", &"n".repeat(241)] {
+            for path in [name.to_owned(), format!("{name}/x"), format!("x/{name}")] {
+                let refused = check(&["a", &path]);
+                assert!(matches!(refused, Err((Some(1), NewNameError::Unsafe { .. }))), "{path}: {refused:?}");
+            }
+            assert!(matches!(check_names(name, &[]), Err((None, NewNameError::Unsafe { .. }))), "{name}");
+        }
+        let clash = |read_as: &str| Err((Some(1), NewNameError::Clash { read_as: read_as.to_owned() }));
+        assert_eq!(check(&["Makefile", "makefile"]), clash("makefile.1"));
+        assert_eq!(check(&["D/x", "d/y"]), clash("D/y"), "one folder where case does not count");
+        assert_eq!(check(&[&vec!["d"; DEPTH_MAX + 1].join("/")]), Err((Some(0), NewNameError::TooDeep)));
+        assert_eq!(check(&[&vec!["d".repeat(200); 11].join("/")]), Err((Some(0), NewNameError::TooLong)));
+        assert_eq!(check_names("", &[]), Err((None, NewNameError::NoName)));
     }
 
     #[test]

@@ -14,7 +14,9 @@ mod peer_id;
 mod source;
 
 pub use bitfield::Bitfield;
-pub use create::{NewFile, NewTorrent, PIECE_LEN_CREATE_MAX, PIECE_LEN_CREATE_MIN, piece_len_for};
+pub use create::{
+    NewFile, NewNameError, NewTorrent, PIECE_LEN_CREATE_MAX, PIECE_LEN_CREATE_MIN, check_names, piece_len_for,
+};
 pub use geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex};
 pub use info::{FILES_MAX, FileEntry, INFO_LEN_MAX, Info, ParseMetainfoError};
 pub use magnes_dht::InfoHash;

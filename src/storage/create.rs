@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha1::{Digest, Sha1};
 
-use crate::model::{NewFile, piece_len_for};
+use crate::model::{NewFile, NewNameError, check_names, piece_len_for};
 
 /// Most files of one torrent that is made.
 const FILES_MAX: usize = 1_000_000;
@@ -26,10 +26,18 @@ pub enum CreateError {
         source: io::Error,
     },
     /// A name that is not UTF-8, which torrents have to be.
-    #[error("the name of {path} is not UTF-8")]
+    #[error("the name of {path} is not UTF-8, which names in a torrent have to be: rename it")]
+    NotUtf8 {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A name that would be read back as another one: the data could not be found under it.
+    #[error("{path}: {source}")]
     Name {
         /// The file or folder.
         path: PathBuf,
+        /// What is wrong with its name.
+        source: NewNameError,
     },
     /// Nothing in it.
     #[error("{path} has no bytes to share")]
@@ -68,6 +76,9 @@ pub struct HashedPath {
 
 /// Hashes a file, or all files of a folder in the order of their paths. Symbolic links are passed over. `piece_len`: `None`
 /// for one that suits; `progress` is told the bytes done and all bytes.
+///
+/// # Errors
+/// What cannot be read, or cannot become a torrent; names are looked at before anything is hashed.
 pub fn hash_path(
     path: &Path,
     piece_len: Option<u32>,
@@ -87,6 +98,12 @@ pub fn hash_path(
         let len = path.metadata().map_err(|source| io_error(path, source))?.len();
         files.push(NewFile { path: components.clone(), len });
     }
+    // Before hours of hashing.
+    let kept: &[NewFile] = if single { &[] } else { &files };
+    check_names(&name, kept).map_err(|(index, source)| {
+        let path = index.map_or(&root, |index| &found[index].0);
+        CreateError::Name { path: path.clone(), source }
+    })?;
     let total_len: u64 = files.iter().map(|file| file.len).sum();
     if total_len == 0 {
         return Err(CreateError::Empty { path: root });
@@ -177,7 +194,7 @@ impl PieceHasher {
 }
 
 fn utf8(name: &std::ffi::OsStr, path: &Path) -> Result<String, CreateError> {
-    name.to_str().map(str::to_owned).ok_or_else(|| CreateError::Name { path: path.to_path_buf() })
+    name.to_str().map(str::to_owned).ok_or_else(|| CreateError::NotUtf8 { path: path.to_path_buf() })
 }
 
 fn io_error(path: &Path, source: io::Error) -> CreateError {
@@ -211,5 +228,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(hash_path(folder.path(), None, |_, _| ()), Err(CreateError::Empty { .. })));
         assert!(matches!(hash_path(&folder.path().join("no"), None, |_, _| ()), Err(CreateError::Io { .. })));
+        for name in ["aux.c", "a\\b"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "x").unwrap();
+            for shared in [folder.path(), &path] {
+                let refused = hash_path(shared, None, |_, _| ());
+                let named = matches!(&refused, Err(CreateError::Name { path, .. }) if path.ends_with(name));
+                assert!(named, "{name}: {refused:?}");
+            }
+            std::fs::remove_file(path).unwrap();
+        }
     }
 }

@@ -20,6 +20,6 @@ pub use create::{CreateError, HashedPath, hash_path};
 pub use error::DiskError;
 pub use existing::{ExistingData, Survey, survey};
 pub use layout::{Layout, LayoutFile, Span};
-pub use open::prepare;
+pub use open::{len_on_disk, prepare};
 pub use resume::{Resume, ResumeError};
 pub use worker::{Done, Job, StoreId, Worker, WorkerConfig};

@@ -74,6 +74,21 @@ pub fn prepare(layout: &Layout) -> Result<(), DiskError> {
     Ok(())
 }
 
+/// Length in bytes of a file of the layout as it is on the disk; `None`: it is not there.
+///
+/// # Errors
+/// [`DiskError::NotPlain`] when something else stands there; anything else that the system said.
+pub fn len_on_disk(layout: &Layout, file: usize) -> Result<Option<u64>, DiskError> {
+    match open(layout, file, Access::Read) {
+        Ok(opened) => {
+            let metadata = opened.metadata().map_err(|error| DiskError::new("look at", &layout.path(file), error))?;
+            Ok(Some(metadata.len()))
+        }
+        Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Length in bytes and time of the last change of a file, in nanoseconds since 1970; `None`: it is not there.
 pub(super) fn stamp(layout: &Layout, file: usize) -> Option<(u64, i64)> {
     use std::os::unix::fs::MetadataExt;
