@@ -2,7 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at what it cannot have")]
 #![allow(clippy::disallowed_methods, reason = "the test reads the sources")]
 
+#[path = "tidy/circles.rs"]
+mod circles;
+
 use std::path::{Path, PathBuf};
+
+use circles::Crate;
 
 /// The library's modules, and which others each may import besides itself.
 const FLOORS: [(&str, &[&str]); 6] = [
@@ -20,7 +25,7 @@ const PUBLIC: [&str; 5] = ["model", "wire", "swarm", "storage", "session"];
 /// Folders without I/O and clock, and the files in them that are drivers.
 const PURE: [&str; 5] = ["bencode/src/", "dht/src/", "src/model/", "src/wire/", "src/swarm/"];
 const DRIVERS: [&str; 1] = ["dht/src/driver/"];
-const IO: [&str; 4] = ["tokio::", "UdpSocket", "std::fs", "fs::File"];
+const IO: [&str; 6] = ["tokio::", "UdpSocket", "TcpStream", "TcpListener", "std::fs", "fs::File"];
 
 /// The two state files: nothing else may depend on that format.
 const BINCODE: [&str; 2] = ["src/storage/resume.rs", "dht/src/snapshot.rs"];
@@ -144,6 +149,41 @@ fn the_tree_keeps_to_its_floors() {
         all.extend(breaches(&path, &std::fs::read_to_string(&file).unwrap()));
     }
     assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+/// Each crate's files, and the program's by themselves: it stands on the library.
+const CRATES: [&str; 4] = ["bencode/src/", "src/", "src/cli/", "testnet/src/"];
+
+#[test]
+fn no_file_imports_what_imports_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = Vec::new();
+    for home in CRATES {
+        let (mut tree, mut files) = (Crate::default(), Vec::new());
+        sources(&root.join(home), &mut files);
+        for file in files {
+            let path = file.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+            if is_program(&path) == (home == "src/cli/") {
+                tree.add(&path, &path[home.len()..], &std::fs::read_to_string(&file).unwrap());
+            }
+        }
+        all.extend(tree.circles());
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn a_circle_is_found_through_re_exports() {
+    let mut tree = Crate::default();
+    tree.add("lib.rs", "lib.rs", "mod a;\nmod b;\npub use b::{Bee, inner::Deep};");
+    tree.add("a.rs", "a.rs", "use crate::Deep;\npub struct A(Deep);");
+    tree.add("b/inner.rs", "b/inner.rs", "pub struct Deep;");
+    tree.add("b/mod.rs", "b/mod.rs", "pub(crate) mod inner;\npub struct Bee;\nuse super::a::A;");
+    assert_eq!(tree.circles(), Vec::<String>::new(), "what imports both is in no circle");
+    tree.add("b/inner.rs", "b/inner.rs", "use super::Bee;\npub struct Deep(crate::a::A);\nmod tests {\nuse super::*;");
+    let found = tree.circles();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0], "a.rs is in a circle with b/inner.rs");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 use std::fmt;
 
+/// How many lists and dictionaries may be nested. Real metadata needs four; BEP 44 values may hold more.
+pub const DEPTH_MAX: u32 = 64;
+
 /// Why bytes are not the bencode that was asked for, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Error {

@@ -33,6 +33,6 @@ mod error;
 mod reader;
 mod writer;
 
-pub use error::{Error, ErrorKind};
-pub use reader::{DEPTH_MAX, Dict, Kind, List, Reader};
+pub use error::{DEPTH_MAX, Error, ErrorKind};
+pub use reader::{Dict, Kind, List, Reader};
 pub use writer::{DictWriter, Writer};

@@ -1,7 +1,4 @@
-use crate::{Error, ErrorKind};
-
-/// How many lists and dictionaries may be nested. Real metadata needs four; BEP 44 values may hold more.
-pub const DEPTH_MAX: u32 = 64;
+use crate::{DEPTH_MAX, Error, ErrorKind};
 
 /// The longest run of digits of a string length that can matter: 10^10 is more than any input here.
 const LENGTH_DIGITS_MAX: usize = 10;

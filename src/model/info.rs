@@ -5,6 +5,8 @@ use magnes_bencode::{ErrorKind, Kind, Reader};
 use sha1::{Digest, Sha1};
 use std::fmt;
 
+/// Largest `.torrent` file that is read, in bytes: the `info` and room for the layers of a hybrid torrent.
+pub const METAINFO_LEN_MAX: usize = 64 * 1024 * 1024;
 /// Largest `info` value that is read, in bytes. At 20 bytes a piece this is 800,000 pieces.
 pub const INFO_LEN_MAX: usize = 16 * 1024 * 1024;
 
@@ -143,8 +145,8 @@ pub enum ParseMetainfoError {
     /// A web page in place of a torrent.
     #[error("not a torrent but a web page: the download of the .torrent file probably needs a login")]
     WebPage,
-    /// Larger than [`super::METAINFO_LEN_MAX`].
-    #[error("the torrent file has {0} bytes, more than the limit of {max}", max = super::METAINFO_LEN_MAX)]
+    /// Larger than [`METAINFO_LEN_MAX`].
+    #[error("the torrent file has {0} bytes, more than the limit of {max}", max = METAINFO_LEN_MAX)]
     TooLarge(usize),
     /// Larger than [`INFO_LEN_MAX`].
     #[error("the torrent's `info` has {0} bytes, more than the limit of {INFO_LEN_MAX}")]

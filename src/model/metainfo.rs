@@ -1,11 +1,8 @@
 use super::info::{of_type, once};
-use super::{Info, Magnet, ParseMetainfoError, PeerAddr};
+use super::{Info, METAINFO_LEN_MAX, Magnet, ParseMetainfoError, PeerAddr};
 use bytes::Bytes;
 use magnes_bencode::{Kind, Reader};
 use std::fmt;
-
-/// Largest `.torrent` file that is read, in bytes: the `info` and room for the layers of a hybrid torrent.
-pub const METAINFO_LEN_MAX: usize = 64 * 1024 * 1024;
 
 /// Most trackers, web seeds, and nodes that are kept of each.
 const HINTS_MAX: usize = 1024;

@@ -18,10 +18,10 @@ pub use create::{
     NewFile, NewNameError, NewTorrent, PIECE_LEN_CREATE_MAX, PIECE_LEN_CREATE_MIN, check_names, piece_len_for,
 };
 pub use geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex};
-pub use info::{FILES_MAX, FileEntry, INFO_LEN_MAX, Info, ParseMetainfoError};
+pub use info::{FILES_MAX, FileEntry, INFO_LEN_MAX, Info, METAINFO_LEN_MAX, ParseMetainfoError};
 pub use magnes_dht::InfoHash;
 pub use magnet::{MAGNET_LEN_MAX, Magnet, ParseMagnetError, parse_info_hash};
-pub use metainfo::{METAINFO_LEN_MAX, Metainfo};
+pub use metainfo::Metainfo;
 pub use peer_addr::{ParsePeerAddrError, PeerAddr};
 pub use peer_id::PeerId;
 pub use source::{ParseSourceError, Source};
