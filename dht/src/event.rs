@@ -2,7 +2,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Contact, NodeId, Traffic};
+use crate::OPERATIONS_MAX;
+use crate::item::{Item, ItemError};
+use crate::{Contact, InfoHash, NodeId, Traffic};
 
 /// A socket of the node, as [`Node::add_socket`](crate::Node::add_socket) numbered it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +77,57 @@ pub enum Event {
         /// The node's id and the round-trip time; `None`: no answer.
         answer: Option<(NodeId, Duration)>,
     },
+    /// A search for an item found it, or a version that is newer than the one it found before (BEP 44).
+    Item {
+        /// The search, or what follows the item.
+        operation: OperationId,
+        /// The item, verified.
+        item: Item,
+        /// The node that gave it.
+        from: SocketAddr,
+    },
+    /// A search for an item is over.
+    GetDone {
+        /// The search.
+        operation: OperationId,
+        /// What it came to.
+        outcome: GetOutcome,
+    },
+    /// A put is over.
+    PutDone {
+        /// The put.
+        operation: OperationId,
+        /// What it came to.
+        outcome: PutOutcome,
+    },
+    /// An item that is kept was put again.
+    Republished {
+        /// What keeps it.
+        operation: OperationId,
+        /// What it came to.
+        outcome: PutOutcome,
+    },
+    /// The count of a swarm is over (BEP 33).
+    ScrapeDone {
+        /// The count.
+        operation: OperationId,
+        /// What it came to.
+        outcome: ScrapeOutcome,
+    },
+    /// A node gave some of the info hashes that it stores (BEP 51).
+    Samples {
+        /// What asked it.
+        operation: OperationId,
+        /// What it gave.
+        samples: NodeSamples,
+    },
+    /// An operation was not begun.
+    Refused {
+        /// The operation.
+        operation: OperationId,
+        /// Why.
+        error: StartError,
+    },
     /// Enough nodes agree on what our address is, seen from outside; the node has an id that fits it (BEP 42).
     ExternalAddress {
         /// The socket.
@@ -91,14 +144,30 @@ impl Event {
             Self::Peers { operation, .. }
             | Self::LookupDone { operation, .. }
             | Self::Announced { operation, .. }
-            | Self::Pinged { operation, .. } => Some(*operation),
+            | Self::Pinged { operation, .. }
+            | Self::Item { operation, .. }
+            | Self::GetDone { operation, .. }
+            | Self::PutDone { operation, .. }
+            | Self::Republished { operation, .. }
+            | Self::ScrapeDone { operation, .. }
+            | Self::Samples { operation, .. }
+            | Self::Refused { operation, .. } => Some(*operation),
             Self::ExternalAddress { .. } => None,
         }
     }
 
     /// Whether it is the last of its operation.
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::LookupDone { .. } | Self::Announced { .. } | Self::Pinged { .. })
+        matches!(
+            self,
+            Self::LookupDone { .. }
+                | Self::Announced { .. }
+                | Self::Pinged { .. }
+                | Self::GetDone { .. }
+                | Self::PutDone { .. }
+                | Self::ScrapeDone { .. }
+                | Self::Refused { .. }
+        )
     }
 }
 
@@ -113,6 +182,135 @@ pub struct LookupOutcome {
     pub elapsed: Duration,
     /// The nearest nodes that answered, nearest first, at most 8 a socket.
     pub closest: Vec<Contact>,
+}
+
+/// Why an operation is not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// As many as a node has room for are under way: end some first.
+    #[error("{OPERATIONS_MAX} operations of the DHT node are under way, which is all it has room for")]
+    TooManyOperations,
+    /// What is to be put is no item (BEP 44).
+    #[error(transparent)]
+    Item(#[from] ItemError),
+    /// The node gave samples and said for how long they stay the same (BEP 51).
+    #[error("the node gave its samples for now; it may be asked again in {} s", wait.as_secs().saturating_add(1))]
+    SampledRecently {
+        /// Until it may be asked again.
+        wait: Duration,
+    },
+}
+
+/// What the search for an item came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetOutcome {
+    /// The newest version that was found, verified.
+    pub item: Option<Item>,
+    /// Nodes that gave it.
+    pub holders: usize,
+    /// Nodes that gave something that does not fit the hash or the signature.
+    pub rejected: usize,
+    /// Nodes that were asked.
+    pub asked: usize,
+    /// Nodes that answered.
+    pub answered: usize,
+    /// From its start to its end.
+    pub elapsed: Duration,
+}
+
+/// What a put came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutOutcome {
+    /// Nodes that were told.
+    pub asked: usize,
+    /// Nodes that said they have it.
+    pub acknowledged: usize,
+    /// Nodes that said they do not take it, by error code.
+    pub refused: Vec<Refusal>,
+    /// Why nobody was told: another version of the item is stored.
+    pub conflict: Option<Conflict>,
+    /// From the start of the lookup to the last answer.
+    pub elapsed: Duration,
+}
+
+/// Nodes that refused a put with the same error code (BEP 44).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code, an [`ErrorCode`](crate::krpc::ErrorCode) if the node keeps to the specifications.
+    pub code: i64,
+    /// How many nodes.
+    pub nodes: usize,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.code {
+            201 => "an error of theirs",
+            202 => "busy",
+            203 => "malformed, or the token is out of date",
+            204 => "they do not store items",
+            205 => "the value is too big",
+            206 => "the signature does not fit",
+            207 => "the salt is too big",
+            301 => "the stored sequence number is not the expected one",
+            302 => "a version with the same or a higher sequence number is stored",
+            _ => "unknown error",
+        };
+        write!(f, "{} nodes refused it with {}: {why}", self.nodes, self.code)
+    }
+}
+
+/// Another version of an item is stored than a put expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Conflict {
+    /// Not the version that the put is to replace.
+    #[error("sequence number {stored} is stored and {expected} was expected")]
+    Cas {
+        /// Of the version that was found.
+        stored: i64,
+        /// `cas` of the put.
+        expected: i64,
+    },
+    /// A newer one.
+    #[error("sequence number {stored} is stored, higher than {given}")]
+    SequenceTooLow {
+        /// Of the version that was found.
+        stored: i64,
+        /// Of the put.
+        given: i64,
+    },
+}
+
+/// What the count of a swarm came to (BEP 33).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScrapeOutcome {
+    /// About how many addresses have the whole torrent.
+    pub seeds: u64,
+    /// About how many others there are.
+    pub downloaders: u64,
+    /// Nodes that this is from: those of the nearest that know the torrent. None: nobody does.
+    pub counted: usize,
+    /// Nodes that were asked.
+    pub asked: usize,
+    /// Nodes that answered.
+    pub answered: usize,
+    /// From its start to its end.
+    pub elapsed: Duration,
+}
+
+/// Some of the info hashes that a node stores (BEP 51).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSamples {
+    /// The node.
+    pub from: Contact,
+    /// The info hashes.
+    pub info_hashes: Vec<InfoHash>,
+    /// How many it stores in all, if it says.
+    pub total: Option<u64>,
+    /// For how long it gives the same ones; until then it is not asked again.
+    pub interval: Duration,
 }
 
 /// Numbers about a node.

@@ -86,6 +86,49 @@ impl MutableItem {
     }
 }
 
+/// An item of either kind (BEP 44).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// One that its hash names: its value, bencoded.
+    Immutable(Vec<u8>),
+    /// One that its author may replace.
+    Mutable(MutableItem),
+}
+
+impl Item {
+    /// The value, bencoded.
+    pub fn value(&self) -> &[u8] {
+        match self {
+            Self::Immutable(value) => value,
+            Self::Mutable(item) => &item.value,
+        }
+    }
+
+    /// Where the item lives.
+    pub fn target(&self) -> Target {
+        match self {
+            Self::Immutable(value) => immutable_target(value),
+            Self::Mutable(item) => item.target(),
+        }
+    }
+
+    /// The sequence number of a mutable item.
+    pub fn seq(&self) -> Option<i64> {
+        match self {
+            Self::Immutable(_) => None,
+            Self::Mutable(item) => Some(item.seq),
+        }
+    }
+
+    /// Checks what can be checked: lengths, encoding, signature.
+    pub fn check(&self) -> Result<(), ItemError> {
+        match self {
+            Self::Immutable(value) => check_value(value),
+            Self::Mutable(item) => item.verify(),
+        }
+    }
+}
+
 /// Everything about a mutable item but its signature.
 pub(crate) fn check_fields(salt: &[u8], seq: i64, value: &[u8]) -> Result<(), ItemError> {
     if salt.len() > SALT_LEN_MAX {

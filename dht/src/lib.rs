@@ -30,11 +30,15 @@ pub use bogon::{AddressFilter, Bogon};
 pub use compact::{Contact, Family};
 #[cfg(feature = "tokio")]
 pub use driver::{AnnounceGuard, AnnounceOutcome, Closed, Dht, DhtBuilder, PeerStream, SpawnError};
-pub use event::{AnnouncePort, Event, LookupOutcome, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
+pub use event::{
+    AnnouncePort, Conflict, Event, GetOutcome, LookupOutcome, NodeSamples, NotReady, OperationId, Output, PutOutcome,
+    Readiness, Refusal, ScrapeOutcome, SocketIndex, StartError, Stats,
+};
 pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
+pub use item::{Item, ItemError, MutableItem};
 pub use item_store::{ITEM_LIFETIME, ItemStore, PutError, StoredItem, StoredMutable};
-pub use node::{Node, NodeConfig};
+pub use node::{Node, NodeConfig, OPERATIONS_MAX};
 pub use prefix::{ParsePrefixError, Prefix};
 pub use scrape::{BloomFilter, SCRAPE_PEERS_MAX};
 pub use snapshot::SnapshotError;

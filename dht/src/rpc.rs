@@ -30,10 +30,12 @@ pub(crate) type TransactionId = [u8; 4];
 pub(crate) enum Purpose {
     /// A step of a lookup.
     Lookup(OperationId),
-    /// Telling a node of an announce.
-    Announce(OperationId),
+    /// Telling a node what it is to store: an announce or an item.
+    Store(OperationId),
     /// A ping that somebody asked for.
     Ping(OperationId),
+    /// The samples of one node.
+    Sample(OperationId),
     /// To see whether a contact is alive.
     Check,
 }

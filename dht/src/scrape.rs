@@ -54,6 +54,16 @@ impl BloomFilter {
         }
     }
 
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|byte| *byte == 0)
+    }
+
+    /// [`BloomFilter::estimate`] as a whole number; 0 only for the empty set.
+    pub fn count(&self) -> u64 {
+        if self.is_empty() { 0 } else { (self.estimate().round() as u64).max(1) }
+    }
+
     /// About how many different addresses were added (BEP 33, "Calculating the estimate").
     pub fn estimate(&self) -> f64 {
         let ones: u32 = self.0.iter().map(|byte| byte.count_ones()).sum();
@@ -66,6 +76,12 @@ impl BloomFilter {
 impl Default for BloomFilter {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl From<[u8; FILTER_LEN]> for BloomFilter {
+    fn from(bytes: [u8; FILTER_LEN]) -> Self {
+        Self(bytes)
     }
 }
 
@@ -116,6 +132,10 @@ mod tests {
     #[test]
     fn empty_and_full_filters_have_finite_estimates() {
         assert!(BloomFilter::new().estimate() < 1.0);
+        assert_eq!((BloomFilter::new().count(), vector().count()), (0, 1225));
+        let mut one = BloomFilter::new();
+        one.insert(Ipv4Addr::new(1, 2, 3, 4).into());
+        assert_eq!(one.count(), 1);
         let full = BloomFilter::from_slice(&[0xff; 256]).unwrap();
         assert!(full.estimate().is_finite() && full.estimate() > 6000.0);
         assert!(BloomFilter::from_slice(&[0; 255]).is_none());

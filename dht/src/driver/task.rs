@@ -245,7 +245,7 @@ impl Task {
             }
             Command::StopAnnouncing(ticket) => {
                 if let Some(operation) = self.tickets.remove(&ticket) {
-                    self.node.stop_announcing(now, operation);
+                    self.node.cancel(now, operation);
                 }
             }
             Command::AddNode(addr) => self.node.add_node(now, addr),

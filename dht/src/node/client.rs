@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::operations::StoreAnswer;
 use super::{Node, Pending};
 use crate::event::{Event, SocketIndex};
 use crate::krpc::{Body, Message, Method, Query, Want};
@@ -85,8 +86,13 @@ impl Node {
             Purpose::Lookup(operation) => {
                 self.handle_lookup_silence(now, operation, transaction.socket, transaction.to, silence);
             }
-            Purpose::Announce(operation) if silence != Silence::Stalled => {
-                self.handle_announce_answer(now, operation, transaction.to, false);
+            Purpose::Store(operation) if silence != Silence::Stalled => {
+                let from = (transaction.socket, transaction.to);
+                self.handle_store_answer(now, operation, from, StoreAnswer::Silent);
+            }
+            Purpose::Sample(operation) if silence == Silence::Failed => {
+                let elapsed = now.saturating_duration_since(transaction.sent_at);
+                self.handle_sampled(operation, 1, None, elapsed);
             }
             Purpose::Ping(operation) if silence == Silence::Failed => {
                 self.operations.remove(&operation);

@@ -90,7 +90,7 @@ impl Node {
         };
         let due: Vec<OperationId> = self.operations.iter().filter_map(due).collect();
         for keeper in due {
-            self.announce_kept(now, keeper);
+            self.run_kept(now, keeper);
         }
     }
 
@@ -104,7 +104,7 @@ impl Node {
         face.bootstrap_at = now + face.bootstrap_pause;
         face.bootstrap_pause = (face.bootstrap_pause * 2).min(BOOTSTRAP_MAX);
         let target = face.table.own_id().random_sharing(NEIGHBOURHOOD_BITS, &mut self.chance);
-        self.start_lookup(now, target.into(), Kind::Table);
+        self.start_lookup(now, target.into(), Kind::Table, None);
     }
 
     fn care_for_table(&mut self, now: Instant, socket: SocketIndex) {
@@ -120,7 +120,7 @@ impl Node {
         }
         if let Some(depth) = stale {
             let target = own_id.random_sharing(depth, &mut self.chance);
-            self.start_lookup(now, target.into(), Kind::Table);
+            self.start_lookup(now, target.into(), Kind::Table, None);
         }
     }
 }

@@ -8,6 +8,8 @@ mod maintenance;
 mod operations;
 
 #[cfg(test)]
+mod item_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
 pub use config::NodeConfig;
+pub use operations::OPERATIONS_MAX;
 
 use crate::event::{Event, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
 use crate::krpc::{Body, DecodeError, ErrorCode, Message, Query, Response};
@@ -26,7 +29,7 @@ use crate::rpc::{Purpose, Transactions};
 use crate::server::{Scratch, Server, VERSION};
 use crate::{Contact, Family, NodeId, QueryKind, Verdict};
 use face::Face;
-use operations::Operation;
+use operations::{Intervals, Operation, Seen, StoreAnswer};
 
 /// Strangers that query us are asked only while fewer queries than this are under way: however many there are or are made
 /// up, our own lookups keep going.
@@ -41,6 +44,10 @@ pub struct Node {
     transactions: Transactions,
     operations: BTreeMap<OperationId, Operation>,
     operation_next: u64,
+    /// Sequence numbers of the items that are or were followed.
+    seen: Seen,
+    /// Which nodes are not to be asked for samples yet.
+    sampled: Intervals,
     outputs: VecDeque<Pending>,
     /// The bytes of the datagrams in `outputs`; begun anew whenever that is drained.
     payloads: Vec<u8>,
@@ -65,6 +72,8 @@ impl Node {
             transactions: Transactions::default(),
             operations: BTreeMap::new(),
             operation_next: 0,
+            seen: Seen::default(),
+            sampled: Intervals::default(),
             outputs: VecDeque::new(),
             payloads: Vec::new(),
             scratch: Scratch::default(),
@@ -275,7 +284,14 @@ impl Node {
         }
         match found.purpose {
             Purpose::Lookup(operation) => self.handle_lookup_answer(now, operation, socket, contact, response),
-            Purpose::Announce(operation) => self.handle_announce_answer(now, operation, from, true),
+            Purpose::Store(operation) => {
+                self.handle_store_answer(now, operation, (socket, from), StoreAnswer::Taken);
+            }
+            Purpose::Sample(operation) => {
+                self.handle_samples(now, operation, contact, response);
+                let elapsed = now.saturating_duration_since(found.sent_at);
+                self.handle_sampled(operation, 1, Some(contact), elapsed);
+            }
             Purpose::Ping(operation) => {
                 let rtt = now.saturating_duration_since(found.sent_at);
                 self.operations.remove(&operation);
@@ -295,7 +311,12 @@ impl Node {
         self.stats.traffic.errors_in += 1;
         tracing::debug!(%from, code, "a node refused a query");
         self.faces[socket.0].heard_at = Some(now);
-        self.go_on_without(now, crate::rpc::Silence::Failed, &found);
+        match found.purpose {
+            Purpose::Store(operation) => {
+                self.handle_store_answer(now, operation, (socket, from), StoreAnswer::Refused(code));
+            }
+            _ => self.go_on_without(now, crate::rpc::Silence::Failed, &found),
+        }
     }
 
     fn handle_vote(&mut self, socket: SocketIndex, from: SocketAddr, seen: SocketAddr) {

@@ -7,19 +7,19 @@ use crate::event::AnnouncePort;
 use crate::{InfoHash, NotReady};
 
 /// Nodes that reach one another over a virtual network with a delay of 20 ms.
-struct World {
-    now: Instant,
-    nodes: BTreeMap<SocketAddr, Node>,
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) nodes: BTreeMap<SocketAddr, Node>,
     /// Datagrams on their way, by arrival.
     wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
-    sent: u64,
-    events: Vec<(SocketAddr, Instant, Event)>,
+    pub(super) sent: u64,
+    pub(super) events: Vec<(SocketAddr, Instant, Event)>,
 }
 
 const DELAY: Duration = Duration::from_millis(20);
-const SOCKET: SocketIndex = SocketIndex(0);
+pub(super) const SOCKET: SocketIndex = SocketIndex(0);
 
-fn addr(number: u8) -> SocketAddr {
+pub(super) fn addr(number: u8) -> SocketAddr {
     ([10, 0, number, 1], 6881).into()
 }
 
@@ -28,12 +28,12 @@ fn info_hash() -> InfoHash {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { now: Instant::now(), nodes: BTreeMap::new(), wire: BTreeMap::new(), sent: 0, events: Vec::new() }
     }
 
     /// A network of `count` nodes that all began with the first.
-    fn of(count: u8) -> Self {
+    pub(super) fn of(count: u8) -> Self {
         let mut world = Self::new();
         for number in 1..=count {
             world.add(number, NodeConfig::default(), &[addr(1)]);
@@ -43,7 +43,7 @@ impl World {
         world
     }
 
-    fn add(&mut self, number: u8, config: NodeConfig, bootstrap: &[SocketAddr]) {
+    pub(super) fn add(&mut self, number: u8, config: NodeConfig, bootstrap: &[SocketAddr]) {
         let mut node = Node::new(config, [number; 32], self.now);
         node.add_socket(self.now, addr(number));
         let others: Vec<SocketAddr> = bootstrap.iter().copied().filter(|other| *other != addr(number)).collect();
@@ -52,24 +52,24 @@ impl World {
         self.drain(addr(number));
     }
 
-    fn node(&mut self, number: u8) -> &mut Node {
+    pub(super) fn node(&mut self, number: u8) -> &mut Node {
         self.nodes.get_mut(&addr(number)).unwrap()
     }
 
-    fn stats(&mut self, number: u8) -> Stats {
+    pub(super) fn stats(&mut self, number: u8) -> Stats {
         let now = self.now;
         self.node(number).stats(now)
     }
 
     /// Gives a node a command and sends what follows from it.
-    fn command<T>(&mut self, number: u8, command: impl FnOnce(&mut Node, Instant) -> T) -> T {
+    pub(super) fn command<T>(&mut self, number: u8, command: impl FnOnce(&mut Node, Instant) -> T) -> T {
         let now = self.now;
         let result = command(self.node(number), now);
         self.drain(addr(number));
         result
     }
 
-    fn drain(&mut self, at: SocketAddr) {
+    pub(super) fn drain(&mut self, at: SocketAddr) {
         let Some(node) = self.nodes.get_mut(&at) else { return };
         while let Some(output) = node.poll_output() {
             match output {
@@ -83,7 +83,7 @@ impl World {
         node.check_invariants();
     }
 
-    fn run(&mut self, time: Duration) {
+    pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
             let timer = self.nodes.iter().filter_map(|(at, node)| Some((node.next_timeout()?, *at))).min();
@@ -106,7 +106,7 @@ impl World {
         self.now = end;
     }
 
-    fn found(&self, number: u8) -> Vec<SocketAddr> {
+    pub(super) fn found(&self, number: u8) -> Vec<SocketAddr> {
         let mut found: Vec<SocketAddr> = self
             .events
             .iter()
@@ -171,7 +171,7 @@ fn a_kept_torrent_survives_the_forgetting_of_the_others() {
     world.command(9, |node, now| node.get_peers(now, info_hash()));
     world.run(Duration::from_secs(5));
     assert_eq!(world.found(9), [addr(5)]);
-    world.command(5, |node, now| node.stop_announcing(now, kept));
+    world.command(5, |node, now| node.cancel(now, kept));
     world.run(Duration::from_secs(65 * 60));
     world.command(2, |node, now| node.get_peers(now, info_hash()));
     world.run(Duration::from_secs(5));

@@ -1,47 +1,32 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::operation::Operation;
-use crate::event::{AnnouncePort, Event, LookupOutcome, OperationId, SocketIndex};
-use crate::krpc::{Method, Response};
-use crate::lookup::{K, Lookup};
+use super::get::Get;
+use super::keep::Run;
+use super::kind::Kind;
+use super::operation::{Content, Operation};
+use super::put::Put;
+use crate::event::{Event, GetOutcome, LookupOutcome, OperationId, PutOutcome, ScrapeOutcome, SocketIndex};
+use crate::krpc::Response;
+use crate::lookup::{K, Lookup, Step};
 use crate::node::Node;
 use crate::node::face::Face;
 use crate::rpc::{Purpose, Silence};
-use crate::{Contact, InfoHash, Target};
+use crate::{Contact, Target};
 
 /// How long a lookup waits for somebody to ask before it ends empty.
 const STARVING_MAX: Duration = Duration::from_secs(10);
 /// Contacts that a lookup begins with.
 const START_CONTACTS: usize = 16;
 
-/// What a lookup is for.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::node) enum Kind {
-    /// The table: nobody is told.
-    Table,
-    FindNode,
-    GetPeers(InfoHash),
-    Announce {
-        info_hash: InfoHash,
-        port: AnnouncePort,
-        seed: bool,
-        keeper: Option<OperationId>,
-    },
-}
-
 impl Node {
-    /// Looks for the nodes nearest to a target. Ends with [`Event::LookupDone`].
-    pub fn find_node(&mut self, now: Instant, target: Target) -> OperationId {
-        self.start_lookup(now, target, Kind::FindNode)
-    }
-
-    /// Looks for the peers of a torrent: [`Event::Peers`] as replies arrive, [`Event::LookupDone`] at the end.
-    pub fn get_peers(&mut self, now: Instant, info_hash: InfoHash) -> OperationId {
-        self.start_lookup(now, info_hash.into(), Kind::GetPeers(info_hash))
-    }
-
-    pub(in crate::node) fn start_lookup(&mut self, now: Instant, target: Target, kind: Kind) -> OperationId {
+    pub(in crate::node) fn start_lookup(
+        &mut self,
+        now: Instant,
+        target: Target,
+        kind: Kind,
+        keeper: Option<OperationId>,
+    ) -> OperationId {
         let lookups = self
             .faces
             .iter_mut()
@@ -52,7 +37,7 @@ impl Node {
                 lookup
             })
             .collect();
-        let operation = self.insert(Operation::Lookup { kind, lookups, starving_until: now + STARVING_MAX });
+        let operation = self.insert(Operation::Lookup { kind, keeper, lookups, starving_until: now + STARVING_MAX });
         self.advance(now, operation);
         operation
     }
@@ -74,15 +59,11 @@ impl Node {
 
     /// Sends what a lookup wants to ask, and ends it when it is done.
     pub(in crate::node) fn advance(&mut self, now: Instant, operation: OperationId) {
-        for socket in 0..self.faces.len() {
-            while let Some((kind, target, step)) = self.next_step(operation, socket) {
-                let method = match kind {
-                    Kind::Table | Kind::FindNode => Method::FindNode { target },
-                    Kind::GetPeers(info_hash) | Kind::Announce { info_hash, .. } => {
-                        Method::GetPeers { info_hash, noseed: false, scrape: false }
-                    }
-                };
-                let socket = SocketIndex(socket);
+        for socket in (0..self.faces.len()).map(SocketIndex) {
+            while let Some(step) = self.next_step(operation, socket) {
+                let may_sample = self.sampled.wait(now, step.addr).is_none();
+                let Some(Operation::Lookup { kind, lookups, .. }) = self.operations.get(&operation) else { return };
+                let method = kind.method(*lookups[socket.0].target(), may_sample);
                 let purpose = Purpose::Lookup(operation);
                 if !self.query(now, socket, step.addr, step.id, purpose, method) {
                     self.change_lookup(operation, socket, |lookup| lookup.handle_failed(step.addr));
@@ -92,11 +73,9 @@ impl Node {
         self.finish_if_done(now, operation);
     }
 
-    fn next_step(&mut self, operation: OperationId, socket: usize) -> Option<(Kind, Target, crate::lookup::Step)> {
-        let Some(Operation::Lookup { kind, lookups, .. }) = self.operations.get_mut(&operation) else { return None };
-        let lookup = lookups.get_mut(socket)?;
-        let step = lookup.next_step()?;
-        Some((*kind, *lookup.target(), step))
+    fn next_step(&mut self, operation: OperationId, socket: SocketIndex) -> Option<Step> {
+        let Some(Operation::Lookup { lookups, .. }) = self.operations.get_mut(&operation) else { return None };
+        lookups.get_mut(socket.0)?.next_step()
     }
 
     fn change_lookup(&mut self, operation: OperationId, socket: SocketIndex, change: impl FnOnce(&mut Lookup)) {
@@ -131,8 +110,7 @@ impl Node {
         contact: Contact,
         response: &Response<'_>,
     ) {
-        let Some(Operation::Lookup { kind, lookups, .. }) = self.operations.get_mut(&operation) else { return };
-        let kind = *kind;
+        let Some(Operation::Lookup { lookups, .. }) = self.operations.get_mut(&operation) else { return };
         for (index, (lookup, face)) in lookups.iter_mut().zip(&self.faces).enumerate() {
             let own_id = face.table.own_id();
             for named in response.nodes_of(face.family).filter(|named| named.id != own_id && face.admits(named.addr)) {
@@ -142,33 +120,125 @@ impl Node {
                 lookup.handle_answer(contact, response.token);
             }
         }
-        if let Kind::GetPeers(_) = kind {
-            let filter = self.faces[socket.0].guard.filter();
-            let peers: Vec<SocketAddr> = response.values.iter().filter(|peer| filter.check(*peer).is_ok()).collect();
-            if !peers.is_empty() {
-                self.tell(Event::Peers { operation, peers, from: contact.addr });
-            }
-        }
+        self.handle_finding(now, operation, socket, contact, response);
         self.advance(now, operation);
     }
 
+    /// What an answer says besides nodes.
+    fn handle_finding(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        socket: SocketIndex,
+        contact: Contact,
+        response: &Response<'_>,
+    ) {
+        let Some(Operation::Lookup { kind, keeper, .. }) = self.operations.get_mut(&operation) else { return };
+        let told = keeper.unwrap_or(operation);
+        match kind {
+            Kind::Table | Kind::FindNode | Kind::Announce(_) => {}
+            Kind::GetPeers(_) => {
+                let filter = self.faces[socket.0].guard.filter();
+                let peers: Vec<SocketAddr> =
+                    response.values.iter().filter(|peer| filter.check(*peer).is_ok()).collect();
+                if !peers.is_empty() {
+                    self.tell(Event::Peers { operation, peers, from: contact.addr });
+                }
+            }
+            Kind::Get(get) => {
+                if let Some(item) = get.handle_answer(response) {
+                    let seq = item.seq().filter(|_| keeper.is_some());
+                    if let Some(seq) = seq {
+                        self.seen.note(item.target(), seq);
+                    }
+                    self.tell(Event::Item { operation: told, item, from: contact.addr });
+                }
+            }
+            Kind::Put(put) => put.handle_answer(response),
+            Kind::Scrape(_, scrape) => scrape.handle_answer(socket, contact.addr, response),
+            Kind::Sample => self.handle_samples(now, operation, contact, response),
+        }
+    }
+
     pub(in crate::node) fn finish_if_done(&mut self, now: Instant, operation: OperationId) {
-        let Some(Operation::Lookup { lookups, starving_until, .. }) = self.operations.get(&operation) else { return };
+        let Some(Operation::Lookup { kind, lookups, starving_until, .. }) = self.operations.get(&operation) else {
+            return;
+        };
+        let settled = matches!(kind, Kind::Get(get) if get.is_settled());
         let starving = lookups.iter().all(Lookup::is_starving);
         let done = lookups.iter().all(|lookup| lookup.is_starving() || lookup.is_done());
-        if !done || (starving && now < *starving_until) {
+        if !settled && (!done || (starving && now < *starving_until)) {
             return;
         }
-        let Some(Operation::Lookup { kind, lookups, .. }) = self.operations.remove(&operation) else { return };
+        let Some(Operation::Lookup { kind, keeper, lookups, .. }) = self.operations.remove(&operation) else { return };
+        let outcome = outcome(now, &lookups);
         match kind {
             Kind::Table => {}
-            Kind::FindNode | Kind::GetPeers(_) => {
-                let outcome = outcome(now, &lookups);
-                self.tell(Event::LookupDone { operation, outcome });
+            Kind::FindNode | Kind::GetPeers(_) | Kind::Sample => self.tell(Event::LookupDone { operation, outcome }),
+            Kind::Announce(announce) => {
+                self.tell_nearest(now, operation, &lookups, Content::Announce(announce), keeper);
             }
-            Kind::Announce { info_hash, port, seed, keeper } => {
-                self.tell_closest(now, operation, &lookups, (info_hash, port, seed), keeper);
+            Kind::Get(get) => self.finish_get(now, operation, *get, keeper, &outcome),
+            Kind::Put(put) => self.go_on_to_put(now, operation, &lookups, put, keeper),
+            Kind::Scrape(_, scrape) => {
+                let nearest = lookups.iter().enumerate().flat_map(|(index, lookup)| {
+                    lookup.closest().map(move |(contact, _)| (SocketIndex(index), contact.addr))
+                });
+                let (filters, counted) = scrape.unite(nearest);
+                let outcome = ScrapeOutcome {
+                    seeds: filters.seeds.count(),
+                    downloaders: filters.downloaders.count(),
+                    counted,
+                    asked: outcome.asked,
+                    answered: outcome.answered,
+                    elapsed: outcome.elapsed,
+                };
+                self.tell(Event::ScrapeDone { operation, outcome });
             }
+        }
+    }
+
+    fn finish_get(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        get: Get,
+        keeper: Option<OperationId>,
+        outcome: &LookupOutcome,
+    ) {
+        let (item, holders, rejected) = get.into_result();
+        if let Some(keeper) = keeper {
+            let run = match (outcome.answered, &item) {
+                (0, _) => Run::Unheard,
+                (_, None) => Run::Done,
+                (_, Some(_)) => Run::Changed,
+            };
+            return self.handle_run(now, keeper, run);
+        }
+        let LookupOutcome { asked, answered, elapsed, .. } = *outcome;
+        let outcome = GetOutcome { item, holders, rejected, asked, answered, elapsed };
+        self.tell(Event::GetDone { operation, outcome });
+    }
+
+    /// The nodes that are to hold an item are found: they are told, unless it is out of date.
+    fn go_on_to_put(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        lookups: &[Lookup],
+        put: Box<Put>,
+        keeper: Option<OperationId>,
+    ) {
+        let Some(conflict) = put.conflict() else {
+            return self.tell_nearest(now, operation, lookups, Content::Put(put), keeper);
+        };
+        let elapsed = outcome(now, lookups).elapsed;
+        let conflicting =
+            PutOutcome { asked: 0, acknowledged: 0, refused: Vec::new(), conflict: Some(conflict), elapsed };
+        self.tell_put(operation, keeper, conflicting);
+        if let Some(keeper) = keeper {
+            self.handle_kept_put(keeper, put.into_newer());
+            self.handle_run(now, keeper, Run::Done);
         }
     }
 }

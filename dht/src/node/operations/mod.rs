@@ -1,15 +1,31 @@
 //! Everything that was asked for and is under way: from the command to the last event.
 //!
-//! One file an operation. Deliberately absent: whom a lookup asks next ([`crate::lookup`]) and what silence means
-//! ([`crate::rpc`]).
-
-mod operation;
+//! The first files are what an operation knows, without the node; the last ones are what the node does with it.
+//! Deliberately absent: whom a lookup asks next ([`crate::lookup`]) and what silence means ([`crate::rpc`]).
 
 mod announce;
+mod get;
+mod put;
+mod sample;
+mod scrape;
+
 mod keep;
+mod seen;
+
+mod kind;
+mod operation;
+
+mod commands;
 mod lookup;
 mod ping;
+mod repeat;
+mod store;
+
+pub use commands::OPERATIONS_MAX;
 
 pub(super) use keep::Keep;
-pub(super) use lookup::Kind;
+pub(super) use kind::Kind;
 pub(super) use operation::Operation;
+pub(super) use sample::Intervals;
+pub(super) use seen::Seen;
+pub(super) use store::StoreAnswer;

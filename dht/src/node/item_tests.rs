@@ -1,0 +1,320 @@
+//! Items, scrapes and samples between nodes, in virtual time.
+
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+
+use super::tests::{SOCKET, World, addr};
+use super::*;
+use crate::event::{AnnouncePort, Conflict, GetOutcome, PutOutcome, Refusal, ScrapeOutcome, StartError};
+use crate::item::{self, Item, ItemError, MutableItem};
+use crate::{InfoHash, OPERATIONS_MAX, Target};
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[3; 32])
+}
+
+fn signed(seq: i64, value: &str) -> MutableItem {
+    let value = format!("{}:{value}", value.len()).into_bytes();
+    MutableItem::sign(&key(), b"salt", seq, value).unwrap()
+}
+
+fn public_key() -> [u8; 32] {
+    key().verifying_key().to_bytes()
+}
+
+impl World {
+    /// Has a node do something and returns the last event of it, which comes within ten seconds.
+    fn outcome(&mut self, number: u8, command: impl FnOnce(&mut Node, Instant) -> OperationId) -> Event {
+        let operation = self.command(number, command);
+        self.run(Duration::from_secs(10));
+        let events = self.events.iter().rev();
+        let mut last = events
+            .filter(|(at, _, event)| *at == addr(number) && event.operation() == Some(operation) && event.is_final());
+        last.next().expect("the operation ended").2.clone()
+    }
+
+    fn put(&mut self, number: u8, item: &MutableItem, cas: Option<i64>) -> PutOutcome {
+        match self.outcome(number, |node, now| node.put_mutable(now, item, cas)) {
+            Event::PutDone { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn get(&mut self, number: u8, above: Option<i64>) -> GetOutcome {
+        match self.outcome(number, |node, now| node.get_mutable(now, public_key(), b"salt", above)) {
+            Event::GetDone { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The sequence numbers of the items that an operation of a node was told of, in order.
+    fn seen(&self, number: u8, operation: OperationId) -> Vec<i64> {
+        let items = self.events.iter().filter_map(|(at, _, event)| match event {
+            Event::Item { operation: of, item, .. } if *of == operation && *at == addr(number) => item.seq(),
+            _ => None,
+        });
+        items.collect()
+    }
+}
+
+#[test]
+fn an_immutable_item_is_found_by_its_hash() {
+    let mut world = World::of(20);
+    let value = b"12:Hello World!";
+    let put = world.outcome(3, |node, now| node.put_immutable(now, value));
+    let Event::PutDone { outcome, .. } = put else { panic!("{put:?}") };
+    assert_eq!((outcome.asked, outcome.acknowledged, &outcome.refused[..]), (8, 8, &[][..]));
+    let before = world.sent;
+    let got = world.outcome(17, |node, now| node.get_immutable(now, item::immutable_target(value)));
+    let Event::GetDone { outcome, .. } = got else { panic!("{got:?}") };
+    assert_eq!(outcome.item, Some(Item::Immutable(value.to_vec())));
+    assert!(outcome.elapsed < Duration::from_millis(200), "{outcome:?}");
+    assert!(world.sent - before < 60, "the search ends with the first valid answer");
+    let missing = world.outcome(17, |node, now| node.get_immutable(now, Target::new([1; 20])));
+    let Event::GetDone { outcome, .. } = missing else { panic!("{missing:?}") };
+    assert_eq!((outcome.item, outcome.holders), (None, 0));
+    assert!(outcome.answered >= 8);
+}
+
+#[test]
+fn the_newest_version_of_a_mutable_item_wins() {
+    let mut world = World::of(20);
+    for (author, seq, value) in [(3, 1, "one"), (9, 2, "two")] {
+        let outcome = world.put(author, &signed(seq, value), None);
+        assert_eq!((outcome.asked, outcome.acknowledged, outcome.conflict), (8, 8, None));
+    }
+    let got = world.get(17, None);
+    assert_eq!(got.item, Some(Item::Mutable(signed(2, "two"))));
+    assert_eq!((got.holders, got.rejected), (8, 0));
+    assert_eq!(world.get(17, Some(2)).item, None, "nothing newer");
+    assert_eq!(world.get(17, Some(1)).item.and_then(|item| item.seq()), Some(2));
+}
+
+#[test]
+fn a_version_that_is_out_of_date_is_given_to_nobody() {
+    let mut world = World::of(20);
+    assert_eq!(world.put(3, &signed(5, "five"), None).acknowledged, 8);
+    let low = world.put(4, &signed(4, "four"), None);
+    assert_eq!((low.asked, low.conflict), (0, Some(Conflict::SequenceTooLow { stored: 5, given: 4 })));
+    let cas = world.put(4, &signed(7, "seven"), Some(3));
+    assert_eq!((cas.asked, cas.conflict), (0, Some(Conflict::Cas { stored: 5, expected: 3 })));
+    let cas = world.put(4, &signed(7, "seven"), Some(6));
+    assert_eq!((cas.acknowledged, &cas.refused[..]), (0, &[Refusal { code: 301, nodes: 8 }][..]));
+    let same = world.put(4, &signed(5, "other"), None);
+    assert_eq!((same.acknowledged, &same.refused[..]), (0, &[Refusal { code: 302, nodes: 8 }][..]));
+    assert_eq!(world.put(4, &signed(6, "six"), Some(5)).acknowledged, 8);
+    assert_eq!(world.get(17, None).item, Some(Item::Mutable(signed(6, "six"))));
+}
+
+#[test]
+fn what_is_no_item_is_refused_before_anybody_is_asked() {
+    let mut world = World::of(2);
+    let before = world.sent;
+    let long = format!("996:{}", "x".repeat(997)).into_bytes();
+    let mut refused = |command: &dyn Fn(&mut Node, Instant) -> OperationId| {
+        let operation = world.command(2, |node, now| command(node, now));
+        match &world.events.last().expect("an event").2 {
+            Event::Refused { operation: of, error: StartError::Item(error) } if *of == operation => *error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refused(&|node, now| node.put_immutable(now, &long)), ItemError::ValueTooBig(1001));
+    assert_eq!(refused(&|node, now| node.put_immutable(now, b"hello")), ItemError::NotCanonical);
+    let forged = MutableItem { seq: 2, ..signed(1, "a") };
+    assert_eq!(refused(&|node, now| node.put_mutable(now, &forged, None)), ItemError::BadSignature);
+    assert_eq!(refused(&|node, now| node.keep_put(now, Item::Mutable(forged.clone()))), ItemError::BadSignature);
+    assert_eq!(refused(&|node, now| node.watch(now, public_key(), &[0; 65], None)), ItemError::SaltTooBig(65));
+    assert_eq!(refused(&|node, now| node.get_mutable(now, public_key(), &[0; 65], None)), ItemError::SaltTooBig(65));
+    assert_eq!(world.sent, before);
+}
+
+#[test]
+fn an_item_that_is_kept_outlives_the_forgetting_of_the_others() {
+    let mut world = World::of(3);
+    let kept = world.command(3, |node, now| node.keep_put(now, Item::Mutable(signed(1, "kept"))));
+    world.run(Duration::from_secs(9_000));
+    let puts = world.events.iter().filter(|(.., event)| {
+        matches!(event, Event::Republished { operation, outcome } if *operation == kept && outcome.acknowledged == 2)
+    });
+    assert_eq!(puts.count(), 3);
+    assert_eq!(world.get(2, None).item, Some(Item::Mutable(signed(1, "kept"))));
+    // A newer version takes its place.
+    assert_eq!(world.put(2, &signed(2, "newer"), None).acknowledged, 2);
+    world.run(Duration::from_secs(9_000));
+    assert_eq!(world.get(2, None).item, Some(Item::Mutable(signed(2, "newer"))));
+    world.command(3, |node, now| node.cancel(now, kept));
+    world.run(Duration::from_secs(9_000));
+    assert_eq!(world.get(2, None).item, None);
+}
+
+#[test]
+fn every_newer_version_of_a_followed_item_is_told_once() {
+    let mut world = World::of(12);
+    assert_eq!(world.put(3, &signed(4, "four"), None).acknowledged, 8);
+    let watch = world.command(9, |node, now| node.watch(now, public_key(), b"salt", None));
+    let late = world.command(10, |node, now| node.watch(now, public_key(), b"salt", Some(5)));
+    world.run(Duration::from_secs(300));
+    assert_eq!((world.seen(9, watch), world.seen(10, late)), (vec![4], vec![]));
+    assert_eq!(world.put(3, &signed(6, "six"), None).acknowledged, 8);
+    world.run(Duration::from_secs(1000));
+    assert_eq!((world.seen(9, watch), world.seen(10, late)), (vec![4, 6], vec![6]));
+    world.command(9, |node, now| node.cancel(now, watch));
+    assert_eq!(world.put(3, &signed(7, "seven"), None).acknowledged, 8);
+    world.run(Duration::from_secs(1000));
+    assert_eq!((world.seen(9, watch), world.seen(10, late)), (vec![4, 6], vec![6, 7]));
+}
+
+#[test]
+fn a_followed_item_never_goes_back_even_in_another_session() {
+    let mut world = World::of(12);
+    assert_eq!(world.put(3, &signed(6, "six"), None).acknowledged, 8);
+    let watch = world.command(9, |node, now| node.watch(now, public_key(), b"salt", None));
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.seen(9, watch), [6]);
+    let snapshot = world.node(9).snapshot();
+    // All that the network has is an older version.
+    let mut world = World::of(12);
+    assert_eq!(world.put(3, &signed(5, "five"), None).acknowledged, 8);
+    world.add(9, NodeConfig::default(), &[addr(1)]);
+    let now = world.now;
+    world.node(9).restore(now, &snapshot).unwrap();
+    let again = world.command(9, |node, now| node.watch(now, public_key(), b"salt", None));
+    world.run(Duration::from_secs(300));
+    assert_eq!(world.seen(9, again), [] as [i64; 0]);
+    assert_eq!(world.put(3, &signed(7, "seven"), None).acknowledged, 8);
+    world.run(Duration::from_secs(1000));
+    assert_eq!(world.seen(9, again), [7]);
+}
+
+#[test]
+fn a_scrape_counts_seeds_and_downloaders() {
+    let mut world = World::of(30);
+    let info_hash = InfoHash::new([0x77; 20]);
+    for number in 1..=25 {
+        let seed = number <= 5;
+        world.outcome(number, |node, now| node.announce(now, info_hash, AnnouncePort::Implied, seed));
+    }
+    let scrape = |event| match event {
+        Event::ScrapeDone { outcome, .. } => outcome,
+        other => panic!("{other:?}"),
+    };
+    let ScrapeOutcome { seeds, downloaders, counted, .. } =
+        scrape(world.outcome(29, |node, now| node.scrape(now, info_hash)));
+    assert_eq!(counted, 8);
+    assert!((4..=6).contains(&seeds) && (18..=22).contains(&downloaders), "{seeds} and {downloaders}");
+    let nobody = scrape(world.outcome(29, |node, now| node.scrape(now, InfoHash::new([1; 20]))));
+    assert_eq!((nobody.seeds, nobody.downloaders), (0, 0));
+}
+
+#[test]
+fn samples_come_from_every_node_on_the_way_and_not_again_before_their_time() {
+    let mut world = World::of(12);
+    let info_hashes: Vec<InfoHash> = (1..=9).map(|number| InfoHash::new([number * 25; 20])).collect();
+    for info_hash in &info_hashes {
+        world.outcome(4, |node, now| node.announce(now, *info_hash, AnnouncePort::Implied, false));
+    }
+    let sampled = |world: &mut World| {
+        let operation = world.command(7, |node, now| node.sample(now, Target::new([0x55; 20])));
+        world.run(Duration::from_secs(10));
+        let of = |event: &Event| match event {
+            Event::Samples { operation: of, samples } if *of == operation => Some(samples.clone()),
+            _ => None,
+        };
+        let done = world.events.iter().any(|(.., event)| event.operation() == Some(operation) && event.is_final());
+        assert!(done);
+        world.events.iter().filter_map(|(.., event)| of(event)).collect::<Vec<_>>()
+    };
+    let first = sampled(&mut world);
+    assert!(first.len() >= 8, "{} nodes", first.len());
+    let mut found: Vec<InfoHash> = first.iter().flat_map(|samples| samples.info_hashes.clone()).collect();
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found, info_hashes);
+    assert!(first.iter().all(|samples| samples.total == Some(samples.info_hashes.len() as u64)));
+    let full = first.iter().find(|samples| !samples.info_hashes.is_empty()).expect("somebody has some");
+    assert!(!full.interval.is_zero());
+    let again = sampled(&mut world);
+    assert!(again.iter().all(|samples| samples.info_hashes.is_empty()), "only those without an interval are asked");
+    let node = full.from.addr;
+    world.command(7, |node_7, now| node_7.sample_node(now, node, Target::new([0; 20])));
+    let last = world.events.last().map(|(.., event)| event.clone());
+    assert!(matches!(last, Some(Event::Refused { error: StartError::SampledRecently { .. }, .. })), "{last:?}");
+    world.run(full.interval);
+    assert!(matches!(
+        world.outcome(7, |node_7, now| node_7.sample_node(now, node, Target::new([0; 20]))),
+        Event::LookupDone { outcome, .. } if outcome.answered == 1
+    ));
+}
+
+#[test]
+fn a_node_that_forges_items_is_counted_and_not_believed() {
+    let now = Instant::now();
+    let mut node = Node::new(NodeConfig::default(), [1; 32], now);
+    node.add_socket(now, addr(1));
+    node.add_bootstrap(now, &[addr(2)]);
+    while node.poll_output().is_some() {}
+    let get = node.get_mutable(now, public_key(), b"salt", None);
+    let forged = MutableItem { seq: 99, ..signed(1, "a") };
+    let mut asked = Vec::new();
+    while let Some(output) = node.poll_output() {
+        if let Output::Transmit { payload, .. } = output {
+            asked.push(Message::decode(payload).unwrap().transaction.to_vec());
+        }
+    }
+    let response = Response {
+        key: Some(&forged.key),
+        signature: Some(&forged.signature),
+        seq: Some(forged.seq),
+        value: Some(&forged.value),
+        token: Some(b"token"),
+        ..Response::new(NodeId::new([2; 20]))
+    };
+    for transaction in asked {
+        let mut datagram = Vec::new();
+        let body = Body::Response(response);
+        Message { transaction: &transaction, version: None, ip: None, body }.encode(&mut datagram);
+        node.handle_datagram(now, SOCKET, addr(2), &datagram);
+    }
+    let mut outcomes = Vec::new();
+    while let Some(output) = node.poll_output() {
+        if let Output::Event(event) = output {
+            outcomes.push(event);
+        }
+    }
+    let done = outcomes.iter().find(|event| event.operation() == Some(get));
+    assert!(
+        matches!(done, Some(Event::GetDone { outcome: GetOutcome { item: None, rejected: 1, .. }, .. })),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn more_operations_than_there_is_room_for_are_refused_and_say_so() {
+    let now = Instant::now();
+    let mut node = Node::new(NodeConfig::default(), [1; 32], now);
+    node.add_socket(now, addr(1));
+    let started: Vec<OperationId> = (0..OPERATIONS_MAX).map(|_| node.get_peers(now, InfoHash::new([1; 20]))).collect();
+    assert!(node.poll_output().is_none());
+    type Start = fn(&mut Node, Instant) -> OperationId;
+    let starts: [Start; 9] = [
+        |node, now| node.get_peers(now, InfoHash::new([1; 20])),
+        |node, now| node.find_node(now, Target::new([1; 20])),
+        |node, now| node.ping(now, addr(2)),
+        |node, now| node.keep_announced(now, InfoHash::new([1; 20]), AnnouncePort::Implied, false),
+        |node, now| node.put_immutable(now, b"0:"),
+        |node, now| node.get_immutable(now, Target::new([1; 20])),
+        |node, now| node.watch(now, public_key(), b"", None),
+        |node, now| node.scrape(now, InfoHash::new([1; 20])),
+        |node, now| node.sample_node(now, addr(2), Target::new([1; 20])),
+    ];
+    for start in starts {
+        let operation = start(&mut node, now);
+        let refused = Event::Refused { operation, error: StartError::TooManyOperations };
+        assert_eq!(node.poll_output(), Some(Output::Event(refused)));
+        assert_eq!(node.poll_output(), None);
+    }
+    node.cancel(now, started[0]);
+    node.get_peers(now, InfoHash::new([1; 20]));
+    assert!(node.poll_output().is_none());
+}

@@ -1,0 +1,107 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::keep::Run;
+use super::operation::{Content, Operation, Store};
+use crate::Contact;
+use crate::event::{Event, OperationId, PutOutcome, Refusal, SocketIndex};
+use crate::lookup::Lookup;
+use crate::node::Node;
+use crate::rpc::Purpose;
+
+/// What a node said to something that it is to store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node) enum StoreAnswer {
+    Taken,
+    /// With this error code.
+    Refused(i64),
+    Silent,
+}
+
+impl Node {
+    /// Has the nearest nodes that gave a token store something.
+    pub(super) fn tell_nearest(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        lookups: &[Lookup],
+        content: Content,
+        keeper: Option<OperationId>,
+    ) {
+        let started = lookups.first().map_or(now, Lookup::started);
+        let mut pending = BTreeSet::new();
+        for (index, lookup) in lookups.iter().enumerate() {
+            let socket = SocketIndex(index);
+            for (contact, token) in nodes_to_tell(lookup) {
+                let purpose = Purpose::Store(operation);
+                if self.query(now, socket, contact.addr, Some(contact.id), purpose, content.method(token)) {
+                    pending.insert((socket, contact.addr));
+                }
+            }
+        }
+        let asked = pending.len();
+        let refused = BTreeMap::new();
+        let store = Store { content, keeper, started, pending, asked, acknowledged: 0, refused };
+        self.operations.insert(operation, Operation::Store(store));
+        self.finish_store(now, operation);
+    }
+
+    /// A node was told, and answered or did not.
+    pub(in crate::node) fn handle_store_answer(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        from: (SocketIndex, SocketAddr),
+        verdict: StoreAnswer,
+    ) {
+        if let Some(Operation::Store(store)) = self.operations.get_mut(&operation)
+            && store.pending.remove(&from)
+        {
+            match verdict {
+                StoreAnswer::Taken => store.acknowledged += 1,
+                StoreAnswer::Refused(code) => *store.refused.entry(code).or_default() += 1,
+                StoreAnswer::Silent => {}
+            }
+        }
+        self.finish_store(now, operation);
+    }
+
+    fn finish_store(&mut self, now: Instant, operation: OperationId) {
+        let Some(Operation::Store(store)) = self.operations.get(&operation) else { return };
+        if !store.pending.is_empty() {
+            return;
+        }
+        let Some(Operation::Store(store)) = self.operations.remove(&operation) else { return };
+        let Store { content, keeper, started, asked, acknowledged, refused, .. } = store;
+        let elapsed = now.saturating_duration_since(started);
+        if let Some(keeper) = keeper {
+            self.handle_run(now, keeper, if acknowledged > 0 { Run::Done } else { Run::Unheard });
+        }
+        match (content, keeper) {
+            (Content::Announce(_), Some(_)) => {}
+            (Content::Announce(_), None) => self.tell(Event::Announced { operation, asked, acknowledged, elapsed }),
+            (Content::Put(_), keeper) => {
+                let refused = refused.into_iter().map(|(code, nodes)| Refusal { code, nodes }).collect();
+                let outcome = PutOutcome { asked, acknowledged, refused, conflict: None, elapsed };
+                self.tell_put(operation, keeper, outcome);
+                if let Some(keeper) = keeper {
+                    self.handle_kept_put(keeper, None);
+                }
+            }
+        }
+    }
+
+    /// A put is over.
+    pub(super) fn tell_put(&mut self, operation: OperationId, keeper: Option<OperationId>, outcome: PutOutcome) {
+        self.tell(match keeper {
+            Some(operation) => Event::Republished { operation, outcome },
+            None => Event::PutDone { operation, outcome },
+        });
+    }
+}
+
+/// The nodes that are to store what a lookup was for.
+fn nodes_to_tell(lookup: &Lookup) -> impl Iterator<Item = (Contact, &[u8])> {
+    lookup.closest().filter_map(|(contact, token)| Some((contact, token?)))
+}
