@@ -29,7 +29,9 @@ mod traffic;
 pub use bogon::{AddressFilter, Bogon};
 pub use compact::{Contact, Family};
 #[cfg(feature = "tokio")]
-pub use driver::{AnnounceGuard, AnnounceOutcome, Closed, Dht, DhtBuilder, PeerStream, SpawnError};
+pub use driver::{
+    AnnounceGuard, AnnounceOutcome, BootstrapHost, BootstrapState, Closed, Dht, DhtBuilder, PeerStream, SpawnError,
+};
 pub use event::{
     AnnouncePort, Conflict, Event, GetOutcome, LookupOutcome, NodeSamples, NotReady, OperationId, Output, PutOutcome,
     Readiness, Refusal, ScrapeOutcome, SocketIndex, StartError, Stats,
@@ -38,7 +40,7 @@ pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
 pub use item::{Item, ItemError, MutableItem};
 pub use item_store::{ITEM_LIFETIME, ItemStore, PutError, StoredItem, StoredMutable};
-pub use node::{Node, NodeConfig, OPERATIONS_MAX};
+pub use node::{Node, NodeConfig, OPERATIONS_MAX, RouterState};
 pub use prefix::{ParsePrefixError, Prefix};
 pub use scrape::{BloomFilter, SCRAPE_PEERS_MAX};
 pub use snapshot::SnapshotError;

@@ -112,6 +112,67 @@ async fn a_foreign_state_file_is_moved_aside() {
     std::fs::write(&file, b"something else").expect("written");
     let node = spawn(builder(1).state_file(&file)).await;
     soon(node.shutdown()).await;
-    let aside = std::fs::read(folder.path().join("dht.state.unreadable")).expect("it is kept");
+    let aside = std::fs::read(folder.path().join("dht.state.bad")).expect("it is kept");
     assert_eq!(aside, b"something else");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_closed_port_answers_a_ping_at_once() {
+    let node = spawn(builder(1)).await;
+    let closed = tokio::net::UdpSocket::bind(SocketAddr::from(LOCAL)).await.expect("bound");
+    let addr = closed.local_addr().expect("an address");
+    drop(closed);
+    let start = std::time::Instant::now();
+    // Silence alone counts as an answer after three seconds; each of these is told by the system much sooner.
+    for _ in 0..20 {
+        assert_eq!(soon(node.ping(addr)).await, Ok(None));
+    }
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_port_is_free_after_the_shutdown() {
+    let mut node = spawn(builder(1)).await;
+    for seed in 2..10 {
+        let addr = node.local_addrs()[0];
+        soon(node.shutdown()).await;
+        node = spawn(Dht::builder().listen(addr).seed([seed; 32])).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_has_an_id_for_each_of_several_addresses() {
+    let router = spawn(builder(0)).await;
+    let node = builder(1).listen(([127, 0, 0, 2], 0).into()).listen(([127, 0, 0, 1], 0).into());
+    let node = spawn(node.bootstrap(router.local_addrs()[0])).await;
+    soon(node.ready()).await.expect("not closed");
+    let ids = node.node_ids().await.expect("not closed");
+    assert_eq!(ids.len(), 3);
+    for (id, addr) in ids.iter().zip(node.local_addrs()) {
+        let (answered, _) = soon(router.ping(*addr)).await.expect("not closed").expect("it answers");
+        assert_eq!(answered, *id, "the socket that was asked answers with its id");
+    }
+}
+
+#[tokio::test]
+async fn a_bootstrap_host_that_is_not_there_is_named_with_its_reason() {
+    let silent = tokio::net::UdpSocket::bind(SocketAddr::from(LOCAL)).await.expect("bound");
+    let router = spawn(builder(0)).await;
+    let hosts = [router.local_addrs()[0].to_string(), silent.local_addr().expect("an address").to_string()];
+    let node = builder(1).bootstrap(&hosts[0]).bootstrap(&hosts[1]).bootstrap("not a host").bootstrap("[::1]:9");
+    let node = spawn(node).await;
+    let wanted = ["it answers", "no answer", "its name is not found", "it has no address of a family"];
+    let told = soon(async {
+        loop {
+            let hosts = node.bootstrap_hosts().await.expect("not closed");
+            let states: Vec<String> = hosts.iter().map(|host| host.state.to_string()).collect();
+            if states.iter().zip(wanted).all(|(state, wanted)| state.starts_with(wanted)) {
+                return hosts;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let told = told.await;
+    assert_eq!(told.iter().map(|host| host.state.is_fault()).collect::<Vec<_>>(), [false, true, true, true]);
 }

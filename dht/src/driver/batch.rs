@@ -13,6 +13,10 @@ pub(super) const BATCH: usize = 64;
 /// Longer datagrams are cut; no DHT message that is acted on is as long.
 pub(super) const DATAGRAM_LEN_MAX: usize = 2048;
 
+/// Errors of earlier datagrams that are passed over before a call of the system is given up. The system reports them one
+/// at a time, in place of doing what it was asked for.
+const PENDING_ERRORS_MAX: usize = 3;
+
 /// Room for one batch of received datagrams, allocated once.
 #[derive(Debug)]
 pub(super) struct Inbox {
@@ -27,12 +31,23 @@ impl Inbox {
     /// Hands every datagram that is there, up to a batch, to `each`. Returns how many there were.
     ///
     /// Errors of the network that belong to something sent earlier (a refused connection, for one) are no errors of
-    /// receiving: they count as a batch of none, and the loop goes on.
-    pub(super) fn receive(&mut self, socket: &UdpSocket, each: impl FnMut(SocketAddr, &[u8])) -> io::Result<usize> {
-        match socket.try_io(Interest::READABLE, || sys::receive(socket, &mut self.buffers, each)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock || sys::is_of_one_peer(&error) => Ok(0),
-            received => received,
-        }
+    /// receiving: it is tried again. No other error ends anything either: the socket is looked at again when the system
+    /// next says that there is something.
+    pub(super) fn receive(&mut self, socket: &UdpSocket, mut each: impl FnMut(SocketAddr, &[u8])) -> usize {
+        let received = socket.try_io(Interest::READABLE, || {
+            for _ in 0..PENDING_ERRORS_MAX {
+                match sys::receive(socket, &mut self.buffers, &mut each) {
+                    Err(error) if sys::is_of_one_peer(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                        tracing::warn!(%error, "cannot receive");
+                        return Err(io::ErrorKind::WouldBlock.into());
+                    }
+                    received => return received,
+                }
+            }
+            Ok(0)
+        });
+        received.unwrap_or(0)
     }
 }
 
@@ -54,21 +69,26 @@ impl Outbox {
         self.datagrams.is_empty()
     }
 
-    /// Sends everything. Whom the system says it cannot reach is told to `unreachable`; nothing is tried twice.
+    /// Sends everything. Whom the system says it cannot reach is told to `unreachable`.
+    ///
+    /// An error may be that of a datagram sent earlier to somebody else. So the one that seems to fail is tried again: an
+    /// error that stays is its own.
     pub(super) async fn flush(&mut self, socket: &UdpSocket, mut unreachable: impl FnMut(SocketAddr)) {
         let mut sent = 0;
+        let mut tries = 0;
         while sent < self.datagrams.len() {
             let end = self.datagrams.len().min(sent + BATCH);
             let batch = &self.datagrams[sent..end];
             match socket.async_io(Interest::WRITABLE, || sys::send(socket, &self.payloads, batch)).await {
-                Ok(count) => sent += count.max(1),
+                Ok(count) => (sent, tries) = (sent + count.max(1), 0),
+                Err(error) if sys::is_of_one_peer(&error) && tries < PENDING_ERRORS_MAX => tries += 1,
                 Err(error) => {
                     let (to, _) = self.datagrams[sent];
                     tracing::trace!(%to, %error, "datagram not sent");
                     if sys::is_of_one_peer(&error) {
                         unreachable(to);
                     }
-                    sent += 1;
+                    (sent, tries) = (sent + 1, 0);
                 }
             }
         }
@@ -92,7 +112,7 @@ mod tests {
         let all = async {
             while received.len() < count {
                 socket.readable().await.unwrap();
-                inbox.receive(socket, |from, datagram| received.push((from, datagram.to_vec()))).unwrap();
+                inbox.receive(socket, |from, datagram| received.push((from, datagram.to_vec())));
             }
         };
         tokio::time::timeout(Duration::from_secs(10), all).await.expect("every datagram arrives on loopback");
@@ -125,6 +145,28 @@ mod tests {
         outbox.flush(&left, |_| {}).await;
         let lens: Vec<usize> = receive_all(&right, 3).await.iter().map(|(_, payload)| payload.len()).collect();
         assert_eq!(lens, [0, DATAGRAM_LEN_MAX, 7]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_a_closed_port_sends_back_costs_nobody_else_a_datagram() {
+        for local in ["127.0.0.1:0", "[::1]:0"] {
+            let (left, right) = (bound(local).await, bound(local).await);
+            sys::report_errors(&left).unwrap();
+            let (left_addr, right_addr) = (left.local_addr().unwrap(), right.local_addr().unwrap());
+            let closed = bound(local).await.local_addr().unwrap();
+            let mut outbox = Outbox::default();
+            for round in 0..20 {
+                for to in [closed, right_addr, closed, closed, right_addr] {
+                    outbox.push(to, &[round]);
+                }
+                // The closed port's answers are pending errors of the left socket, in front of what it is sent.
+                outbox.flush(&left, |to| panic!("{to} is told by the error queue")).await;
+                right.send_to(b"answer", left_addr).await.unwrap();
+                assert_eq!(receive_all(&left, 1).await, [(right_addr, b"answer".to_vec())]);
+            }
+            assert_eq!(receive_all(&right, 40).await.len(), 40);
+        }
     }
 
     #[tokio::test]

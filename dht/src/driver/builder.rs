@@ -115,7 +115,19 @@ fn bind(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
+/// Room for datagrams that wait to be read or sent, in bytes. A burst of queries is lost without it; the system may grant
+/// less.
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
 fn adopt(socket: std::net::UdpSocket) -> io::Result<tokio::net::UdpSocket> {
+    let options = socket2::SockRef::from(&socket);
+    for granted in
+        [options.set_recv_buffer_size(SOCKET_BUFFER_BYTES), options.set_send_buffer_size(SOCKET_BUFFER_BYTES)]
+    {
+        if let Err(error) = granted {
+            tracing::debug!(%error, "the socket keeps the system's buffers");
+        }
+    }
     socket.set_nonblocking(true)?;
     tokio::net::UdpSocket::from_std(socket)
 }

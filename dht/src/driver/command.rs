@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::BootstrapHost;
 use crate::{AnnouncePort, Event, InfoHash, NodeId, Readiness, Stats, Target};
 
 /// Commands that wait for the task at most. A handle that finds no room waits in a task of its own.
@@ -57,5 +58,6 @@ pub(super) enum Question {
     /// Answered when the node is ready.
     Ready(oneshot::Sender<()>),
     NodeIds(oneshot::Sender<Vec<NodeId>>),
+    BootstrapHosts(oneshot::Sender<Vec<BootstrapHost>>),
     Snapshot(oneshot::Sender<Vec<u8>>),
 }

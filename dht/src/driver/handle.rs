@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::DhtBuilder;
+use super::bootstrap::BootstrapHost;
 use super::command::{Command, OPERATION_EVENTS_MAX, Question, Request, Ticket};
 use crate::{AnnouncePort, Contact, Event, InfoHash, NodeId, Readiness, Stats, Target};
 
@@ -121,6 +122,11 @@ impl Dht {
     /// Returns once lookups can succeed.
     pub async fn ready(&self) -> Result<(), Closed> {
         self.ask(Question::Ready).await
+    }
+
+    /// How it goes with the hosts that the node was told to begin with.
+    pub async fn bootstrap_hosts(&self) -> Result<Vec<BootstrapHost>, Closed> {
+        self.ask(Question::BootstrapHosts).await
     }
 
     /// The ids of the node, one for each of [`Dht::local_addrs`].

@@ -10,6 +10,7 @@
 )]
 
 mod batch;
+mod bootstrap;
 mod builder;
 mod command;
 mod handle;
@@ -17,6 +18,8 @@ mod resolve;
 mod state;
 mod sys;
 mod task;
+mod unreachable;
 
+pub use bootstrap::{BootstrapHost, BootstrapState};
 pub use builder::{DhtBuilder, SpawnError};
 pub use handle::{AnnounceGuard, AnnounceOutcome, Closed, Dht, PeerStream};

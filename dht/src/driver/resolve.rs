@@ -1,3 +1,4 @@
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -7,21 +8,33 @@ use tokio::sync::mpsc;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// What came of one try to resolve the name of a bootstrap host.
+#[derive(Debug)]
+pub(super) struct Resolution {
+    /// The host's place in the list of all.
+    pub(super) host: usize,
+    /// All its addresses, at least one.
+    pub(super) result: io::Result<Vec<SocketAddr>>,
+}
+
 /// Resolves the name of a bootstrap host, `HOST:PORT`, to all its addresses, trying for ever: the network may come later.
 ///
-/// Ends once the addresses are handed over, or when nobody waits for them any more.
-pub(super) async fn resolve(host: String, found: mpsc::Sender<Vec<SocketAddr>>) {
+/// Hands over what came of each try. Ends once there are addresses, or when nobody waits for them any more.
+pub(super) async fn resolve(host: usize, name: String, found: mpsc::Sender<Resolution>) {
     let mut pause = PAUSE_MIN;
     loop {
-        match tokio::net::lookup_host(&host).await.map(Iterator::collect::<Vec<_>>) {
-            Ok(addrs) if !addrs.is_empty() => {
-                tracing::debug!(%host, ?addrs, "bootstrap host resolved");
-                // Without a receiver the node is gone, and so is the wish.
-                let _ = found.send(addrs).await;
-                return;
-            }
-            Ok(_) => tracing::info!(%host, ?pause, "bootstrap host has no address"),
-            Err(error) => tracing::info!(%host, %error, ?pause, "cannot resolve bootstrap host"),
+        let result = match tokio::net::lookup_host(&name).await.map(Iterator::collect::<Vec<_>>) {
+            Ok(addrs) if addrs.is_empty() => Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")),
+            result => result,
+        };
+        let is_resolved = result.is_ok();
+        match &result {
+            Ok(addrs) => tracing::debug!(%name, ?addrs, "bootstrap host resolved"),
+            Err(error) => tracing::info!(%name, %error, ?pause, "cannot resolve bootstrap host"),
+        }
+        // Without a receiver the node is gone, and so is the wish.
+        if found.send(Resolution { host, result }).await.is_err() || is_resolved {
+            return;
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (2 * pause).min(PAUSE_MAX),
@@ -36,19 +49,23 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_and_names_of_this_machine_resolve() {
-        for host in ["127.0.0.1:6881", "[::1]:6881", "localhost:6881"] {
+        for (number, name) in ["127.0.0.1:6881", "[::1]:6881", "localhost:6881"].into_iter().enumerate() {
             let (sender, mut receiver) = mpsc::channel(1);
-            resolve(host.to_owned(), sender).await;
-            let addrs = receiver.recv().await.unwrap();
-            assert!(addrs.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 6881), "{host}: {addrs:?}");
+            resolve(number, name.to_owned(), sender).await;
+            let Resolution { host, result } = receiver.recv().await.unwrap();
+            let addrs = result.unwrap();
+            assert!(addrs.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 6881), "{name}: {addrs:?}");
+            assert_eq!(host, number);
         }
     }
 
     #[tokio::test]
-    async fn a_name_that_does_not_resolve_is_given_up_with_the_node() {
-        let (sender, receiver) = mpsc::channel(1);
+    async fn a_name_that_does_not_resolve_is_told_and_given_up_with_the_node() {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let tried = tokio::spawn(resolve(0, "not a host".to_owned(), sender));
+        let told = tokio::time::timeout(Duration::from_secs(20), receiver.recv()).await.expect("it is told").unwrap();
+        assert!(told.result.is_err());
         drop(receiver);
-        let tried = resolve("not a host".to_owned(), sender);
-        tokio::time::timeout(Duration::from_secs(20), tried).await.expect("ends without a receiver");
+        tokio::time::timeout(Duration::from_secs(20), tried).await.expect("ends without a receiver").unwrap();
     }
 }

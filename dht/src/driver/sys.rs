@@ -1,5 +1,7 @@
 //! The two system calls of the driver: many datagrams at once where the system can, one by one elsewhere.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) use errors::{ErrorRoom, receive_errors, report_errors};
 pub(super) use imp::{receive, send};
 
 use std::io;
@@ -8,6 +10,67 @@ use std::io;
 pub(super) fn is_of_one_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
     matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod errors {
+    use std::io::{self, IoSliceMut};
+    use std::net::SocketAddr;
+    use std::os::fd::AsRawFd;
+
+    use nix::errno::Errno;
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+    use tokio::net::UdpSocket;
+
+    /// Errors that are read at one go, so that datagrams have their turn.
+    const ERRORS_MAX: usize = 64;
+
+    /// Room for what the system says about one error.
+    #[derive(Debug)]
+    pub(in crate::driver) struct ErrorRoom(Vec<u8>);
+
+    impl Default for ErrorRoom {
+        fn default() -> Self {
+            // The error itself, the address of who reports it, and as much again for what a later system may add.
+            Self(nix::cmsg_space!([u64; 8], [u64; 8]))
+        }
+    }
+
+    /// Has the system keep what ICMP says about what was sent over `socket`.
+    pub(in crate::driver) fn report_errors(socket: &UdpSocket) -> io::Result<()> {
+        match socket.local_addr()? {
+            SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true)?,
+            SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true)?,
+        }
+        Ok(())
+    }
+
+    /// Reads from the error queue, without waiting, and names to `each` whom a datagram did not reach.
+    pub(in crate::driver) fn receive_errors(
+        socket: &UdpSocket,
+        room: &mut ErrorRoom,
+        mut each: impl FnMut(SocketAddr),
+    ) -> io::Result<()> {
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        for _ in 0..ERRORS_MAX {
+            let mut payload = [0; 8];
+            let mut slices = [IoSliceMut::new(&mut payload)];
+            let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut room.0), flags)?;
+            let is_unreachable = message.cmsgs()?.any(|control| match control {
+                ControlMessageOwned::Ipv4RecvErr(error, _) => is_unreachable(error.ee_errno),
+                ControlMessageOwned::Ipv6RecvErr(error, _) => is_unreachable(error.ee_errno),
+                _ => false,
+            });
+            if let (true, Some(to)) = (is_unreachable, message.address.as_ref().and_then(super::imp::to_std)) {
+                each(to);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_unreachable(errno: u32) -> bool {
+        [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ENETUNREACH].map(|error| error as u32).contains(&errno)
+    }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd"))]
@@ -77,7 +140,7 @@ mod imp {
         })
     }
 
-    fn to_std(addr: &SockaddrStorage) -> Option<SocketAddr> {
+    pub(super) fn to_std(addr: &SockaddrStorage) -> Option<SocketAddr> {
         match (addr.as_sockaddr_in(), addr.as_sockaddr_in6()) {
             (Some(v4), _) => Some(SocketAddr::V4((*v4).into())),
             (None, Some(v6)) => Some(SocketAddr::V6((*v6).into())),

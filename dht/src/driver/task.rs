@@ -1,24 +1,35 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Sleep;
 
 use super::batch::{Inbox, Outbox};
+use super::bootstrap::Hosts;
 use super::command::{COMMANDS_MAX, Command, Question, Request, Ticket};
 use super::handle::{Dht, Shared};
-use super::resolve::resolve;
+use super::resolve::{Resolution, resolve};
 use super::state::StateFile;
+use super::unreachable::{UNREACHABLE_MAX, watch};
 use crate::{Event, Node, NodeConfig, OperationId, Output, Readiness, SocketIndex};
 
 /// How often the state file is written.
 const SAVE_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// When it is written first: whoever crashes early has something to begin with.
+const SAVE_FIRST: Duration = Duration::from_secs(30);
+
+/// How often it is looked at what came of the bootstrap hosts, while there is one of which nothing came.
+const HOSTS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Events that a slow subscriber may leave unread before it misses some.
 const EVENTS_MAX: usize = 1024;
@@ -49,15 +60,21 @@ pub(super) async fn spawn(started: Started) -> io::Result<Dht> {
     let mut sockets = Vec::with_capacity(started.sockets.len());
     for socket in started.sockets {
         let index = node.add_socket(now, socket.local_addr()?);
-        sockets.push(Port { socket, index, outbox: Outbox::default() });
+        sockets.push(Port { socket: Arc::new(socket), index, outbox: Outbox::default() });
     }
     let local_addrs = sockets.iter().map(|port| port.socket.local_addr()).collect::<io::Result<Vec<_>>>()?;
-    if let Some(file) = &started.state_file {
+    let mut state_file = started.state_file;
+    if let Some(file) = &mut state_file {
         restore(&mut node, file).await;
     }
     let (resolved_sender, resolved) = mpsc::channel(started.bootstrap.len().max(1));
-    for host in started.bootstrap {
-        tokio::spawn(resolve(host, resolved_sender.clone()));
+    for (host, name) in started.bootstrap.iter().enumerate() {
+        tokio::spawn(resolve(host, name.clone(), resolved_sender.clone()));
+    }
+    let (unreachable_sender, unreachable) = mpsc::channel(UNREACHABLE_MAX);
+    let mut watchers = JoinSet::new();
+    for port in &sockets {
+        watchers.spawn(watch(port.socket.clone(), port.index, unreachable_sender.clone()));
     }
     let (commands_sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
@@ -77,13 +94,16 @@ pub(super) async fn spawn(started: Started) -> io::Result<Dht> {
         operations: BTreeMap::new(),
         tickets: BTreeMap::new(),
         ready_waiters: Vec::new(),
-        state_file: started.state_file,
+        hosts: Hosts::new(started.bootstrap, now),
+        watchers,
+        state_file,
+        saving: None,
     };
-    tokio::spawn(task.run(commands, resolved));
+    tokio::spawn(task.run(commands, resolved, unreachable));
     Ok(Dht::new(shared))
 }
 
-async fn restore(node: &mut Node, file: &StateFile) {
+async fn restore(node: &mut Node, file: &mut StateFile) {
     let Some(bytes) = file.load().await else {
         return;
     };
@@ -96,7 +116,7 @@ async fn restore(node: &mut Node, file: &StateFile) {
 /// A socket and what waits to be sent over it.
 #[derive(Debug)]
 struct Port {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     index: SocketIndex,
     outbox: Outbox,
 }
@@ -112,18 +132,25 @@ struct Task {
     operations: BTreeMap<OperationId, (Ticket, mpsc::Sender<Event>)>,
     tickets: BTreeMap<Ticket, OperationId>,
     ready_waiters: Vec<oneshot::Sender<()>>,
+    hosts: Hosts,
+    /// They hold the sockets too.
+    watchers: JoinSet<()>,
     state_file: Option<StateFile>,
+    saving: Option<JoinHandle<()>>,
 }
 
 impl Task {
     async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
-        mut resolved: mpsc::Receiver<Vec<std::net::SocketAddr>>,
+        mut resolved: mpsc::Receiver<Resolution>,
+        mut unreachable: mpsc::Receiver<(SocketIndex, SocketAddr)>,
     ) {
         let mut timeout = pin!(tokio::time::sleep(Duration::ZERO));
-        let mut save = tokio::time::interval(SAVE_INTERVAL);
-        save.reset();
+        let start = tokio::time::Instant::now();
+        let mut save = tokio::time::interval_at(start + SAVE_FIRST, SAVE_INTERVAL);
+        let mut look_at_hosts = tokio::time::interval_at(start + HOSTS_INTERVAL, HOSTS_INTERVAL);
+        let mut hosts_wait = true;
         let done = loop {
             self.flush().await;
             self.tell_ready();
@@ -131,16 +158,28 @@ impl Task {
             tokio::select! {
                 index = readable(&self.sockets, self.socket_next) => self.receive(index),
                 () = timeout.as_mut() => self.node.handle_timeout(Instant::now()),
-                Some(addrs) = resolved.recv() => self.node.add_bootstrap(Instant::now(), &addrs),
+                Some(resolution) = resolved.recv() => {
+                    let addrs = self.hosts.handle_resolution(resolution);
+                    self.node.add_bootstrap(Instant::now(), addrs);
+                }
+                Some((socket, to)) = unreachable.recv() => {
+                    self.node.handle_unreachable(Instant::now(), socket, to);
+                }
                 command = commands.recv() => match command {
                     Some(Command::Shutdown(done)) => break Some(done),
                     Some(command) => self.handle_command(command),
                     None => break None,
                 },
-                _ = save.tick(), if self.state_file.is_some() => self.save().await,
+                _ = look_at_hosts.tick(), if hosts_wait => {
+                    self.hosts.report(Instant::now(), &self.node);
+                    hosts_wait = self.hosts.is_waiting(&self.node);
+                }
+                _ = save.tick() => self.begin_save(),
             }
         };
-        self.save().await;
+        self.end_save().await;
+        // The ports are free once nobody holds their sockets.
+        self.watchers.shutdown().await;
         // Whoever waits for an operation hears that the node is closed before the shutdown returns.
         drop((self, commands));
         if let Some(done) = done {
@@ -180,13 +219,8 @@ impl Task {
                     }
                 }
             });
-            match received {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "receiving failed");
-                    return;
-                }
+            if received == 0 {
+                return;
             }
         }
     }
@@ -269,6 +303,7 @@ impl Task {
             Question::Stats(answer) => drop(answer.send(self.node.stats(Instant::now()))),
             Question::Readiness(answer) => drop(answer.send(self.node.readiness())),
             Question::NodeIds(answer) => drop(answer.send(self.node.node_ids())),
+            Question::BootstrapHosts(answer) => drop(answer.send(self.hosts.list(&self.node))),
             Question::Snapshot(answer) => drop(answer.send(self.node.snapshot())),
             Question::Ready(answer) => {
                 self.ready_waiters.retain(|waiter| !waiter.is_closed());
@@ -287,7 +322,21 @@ impl Task {
         }
     }
 
-    async fn save(&mut self) {
+    /// Has the state saved beside everything else, unless the disk is still busy with the last time.
+    fn begin_save(&mut self) {
+        let is_busy = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
+        if let (Some(file), false) = (self.state_file.clone(), is_busy) {
+            let bytes = self.node.snapshot();
+            self.saving = Some(tokio::spawn(async move { file.save(bytes).await }));
+        }
+    }
+
+    /// Saves the state for the last time.
+    async fn end_save(&mut self) {
+        if let Some(saving) = self.saving.take() {
+            // That it failed was logged where it did.
+            let _ = saving.await;
+        }
         if let Some(file) = &self.state_file {
             file.save(self.node.snapshot()).await;
         }

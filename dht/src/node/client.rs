@@ -32,6 +32,7 @@ impl Node {
         let want = Want { v4: has_both, v6: has_both };
         let kind = QueryKind::of(&method);
         let query = Query { id: self.faces[socket.0].table.own_id(), read_only: self.config.read_only, want, method };
+        self.faces[socket.0].routers.asked(now, &to);
         let start = self.payloads.len();
         Message { transaction: &transaction, version: Some(VERSION), ip: None, body: Body::Query(query) }
             .encode(&mut self.payloads);

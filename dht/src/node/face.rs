@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 
 use super::config::NodeConfig;
+use super::routers::Routers;
 use crate::reach::Votes;
 use crate::table::Table;
 use crate::{AddressFilter, Contact, Family, Guard, ItemStore, NodeId, PeerStore, Tokens};
@@ -23,7 +24,7 @@ pub(super) struct Face {
     pub(super) items: ItemStore,
     pub(super) votes: Votes,
     /// Addresses to begin with. Never in the table.
-    pub(super) routers: Vec<SocketAddr>,
+    pub(super) routers: Routers,
     /// Contacts of an earlier session, not verified in this one.
     pub(super) saved: Vec<Contact>,
     /// When a query of ours was answered last.
@@ -45,7 +46,7 @@ impl Face {
             peers: PeerStore::new(config.peer_store_bytes, now, chance),
             items: ItemStore::new(config.item_store_bytes, now, chance),
             votes: Votes::default(),
-            routers: Vec::new(),
+            routers: Routers::default(),
             saved: Vec::new(),
             heard_at: None,
             bootstrap_at: now,

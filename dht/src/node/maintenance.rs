@@ -18,8 +18,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Bits that the target of a search for the neighbourhood shares with the own id: near, and not exactly there, so that
 /// nobody can place itself beside us for certain.
 const NEIGHBOURHOOD_BITS: u32 = 100;
-/// Routers that are kept.
-const ROUTERS_MAX: usize = 64;
 /// Contacts of an earlier session that are tried.
 const SAVED_MAX: usize = 200;
 
@@ -31,8 +29,7 @@ impl Node {
             let family = Family::of(*addr);
             for face in self.faces.iter_mut().filter(|face| face.family == family) {
                 face.guard.filter_mut().admit_class_of(*addr);
-                if face.routers.len() < ROUTERS_MAX && !face.routers.contains(addr) {
-                    face.routers.push(*addr);
+                if face.routers.insert(*addr) {
                     face.bootstrap_now(now);
                 }
             }

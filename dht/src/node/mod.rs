@@ -6,6 +6,7 @@ mod config;
 mod face;
 mod maintenance;
 mod operations;
+mod routers;
 
 #[cfg(test)]
 mod item_tests;
@@ -22,6 +23,7 @@ use rand_core::SeedableRng;
 
 pub use config::NodeConfig;
 pub use operations::OPERATIONS_MAX;
+pub use routers::RouterState;
 
 use crate::event::{Event, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
 use crate::krpc::{Body, DecodeError, ErrorCode, Message, Query, Response};
@@ -164,6 +166,18 @@ impl Node {
         }
     }
 
+    /// How it went with an address that was given to [`Node::add_bootstrap`].
+    pub fn router_state(&self, addr: SocketAddr) -> RouterState {
+        let states = self.faces.iter().filter_map(|face| face.routers.state(&addr));
+        let rank = |state: &RouterState| match state {
+            RouterState::NoSocket => 0,
+            RouterState::NotAsked => 1,
+            RouterState::Silent { .. } => 2,
+            RouterState::Answered => 3,
+        };
+        states.max_by_key(rank).unwrap_or(RouterState::NoSocket)
+    }
+
     /// The node's ids, one a socket.
     pub fn node_ids(&self) -> Vec<NodeId> {
         self.faces.iter().map(|face| face.table.own_id()).collect()
@@ -275,6 +289,7 @@ impl Node {
             face.table.remove(&asked);
         }
         let contact = Contact { id: response.id, addr: from };
+        face.routers.answered(&from);
         if !face.routers.contains(&from) {
             let rtt = now.saturating_duration_since(found.sent_at);
             face.table.answered(now, contact, rtt);
@@ -310,7 +325,9 @@ impl Node {
         };
         self.stats.traffic.errors_in += 1;
         tracing::debug!(%from, code, "a node refused a query");
-        self.faces[socket.0].heard_at = Some(now);
+        let face = &mut self.faces[socket.0];
+        face.heard_at = Some(now);
+        face.routers.answered(&from);
         match found.purpose {
             Purpose::Store(operation) => {
                 self.handle_store_answer(now, operation, (socket, from), StoreAnswer::Refused(code));
