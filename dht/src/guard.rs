@@ -71,8 +71,10 @@ pub struct GuardStats {
     pub dropped_total_bytes: u64,
 }
 
-/// Sets of the prefix table. With four entries of 16 bytes each the table takes 1 MiB, whoever sends what.
-const SETS: usize = 1 << 14;
+/// Sets of the prefix table: as many as an idle node needs, 2 KiB with four entries of 16 bytes each, and as many as
+/// there ever are, 1 MiB, whoever sends what. Powers of two.
+const SETS_MIN: usize = 1 << 5;
+const SETS_MAX: usize = 1 << 14;
 const WAYS: usize = 4;
 
 /// Seconds' worth of budget that may be saved up.
@@ -84,19 +86,23 @@ const FILL_STEP_MS: i64 = 50;
 /// An IPv6 /48 is often one site with many /64.
 const SITE_FACTOR: i64 = 4;
 
-/// Decides which queries are answered, in memory that does not grow.
+const TAG_USED: u32 = 1;
+const TAG_SITE: u32 = 2;
+
+/// Decides which queries are answered, in memory that has a bound.
 ///
 /// Source addresses of UDP are easily forged. So each prefix, and everybody together, has a budget of reply bytes that
 /// bounds what this node can be made to throw at a victim, and each prefix has a budget of queries that bounds the work
-/// it can cause. Token buckets live in a set-associative table under a keyed hash; when a set is full, the fullest
-/// bucket goes, because forgetting it forgives least.
+/// it can cause. Token buckets live in a set-associative table under a keyed hash. A bucket that filled up again is as
+/// good as none; when a set has no such place, the table doubles, and at its largest the fullest bucket goes, because
+/// forgetting it forgives least.
 #[derive(Debug)]
 pub struct Guard {
     config: GuardConfig,
     filter: AddressFilter,
     key: SipHasher13,
     start: Instant,
-    sets: Box<[[Bucket; WAYS]]>,
+    sets: Vec<[Bucket; WAYS]>,
     /// Bytes left of the quota of all, and when it was last filled up.
     total: Bucket,
     stats: GuardStats,
@@ -106,7 +112,7 @@ pub struct Guard {
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(16))]
 struct Bucket {
-    /// What of the keyed hash does not choose the set; 0 is no prefix.
+    /// What of the keyed hash does not choose the set, with [`TAG_USED`] and, for a /48, [`TAG_SITE`]; 0 is no prefix.
     tag: u32,
     /// Milliseconds since the start at which it was last filled up. Wraps after 49 days.
     filled_ms: u32,
@@ -121,6 +127,18 @@ struct Bucket {
 struct Rate {
     bytes_per_s: i64,
     packets_per_s: i64,
+}
+
+/// What fills the buckets of a /24 or /64, and of a /48.
+struct Rates {
+    network: Rate,
+    site: Rate,
+}
+
+impl Rates {
+    fn of(&self, tag: u32) -> Rate {
+        if tag & TAG_SITE == 0 { self.network } else { self.site }
+    }
 }
 
 impl Rate {
@@ -156,7 +174,7 @@ impl Guard {
     /// A guard for one socket, whose addresses `filter` knows.
     pub fn new(config: GuardConfig, filter: AddressFilter, start: Instant, rng: &mut impl Rng) -> Self {
         let key = SipHasher13::new_with_keys(rng.next_u64(), rng.next_u64());
-        let sets = vec![[Bucket::default(); WAYS]; SETS].into_boxed_slice();
+        let sets = vec![[Bucket::default(); WAYS]; SETS_MIN];
         let total = Bucket::full(1, 0, total_rate(&config));
         Self { config, filter, key, start, sets, total, stats: GuardStats::default() }
     }
@@ -174,6 +192,11 @@ impl Guard {
     /// What was admitted and dropped so far.
     pub fn stats(&self) -> GuardStats {
         self.stats
+    }
+
+    /// Bytes that the budgets of the prefixes take: 2 KiB at first, 1 MiB at most.
+    pub fn used_bytes(&self) -> usize {
+        self.sets.capacity() * size_of::<[Bucket; WAYS]>()
     }
 
     /// Whether a query that came from `from` is to be answered.
@@ -201,9 +224,8 @@ impl Guard {
         let now_ms = self.now_ms(now);
         let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
         self.total.bytes = self.total.bytes.saturating_sub(bytes);
-        let rate = self.prefix_rate();
-        for (network, rate) in networks(to.ip(), rate).into_iter().flatten() {
-            let bucket = self.bucket(network, now_ms, rate);
+        for network in networks(to.ip()).into_iter().flatten() {
+            let bucket = self.bucket(network, now_ms);
             bucket.bytes = bucket.bytes.saturating_sub(bytes);
         }
     }
@@ -216,9 +238,8 @@ impl Guard {
             return None;
         }
         let now_ms = self.now_ms(now);
-        let rate = self.prefix_rate();
-        for (network, rate) in networks(from.ip(), rate).into_iter().flatten() {
-            let bucket = self.bucket(network, now_ms, rate);
+        for network in networks(from.ip()).into_iter().flatten() {
+            let bucket = self.bucket(network, now_ms);
             if bucket.packets_milli < 1000 {
                 return Some(DropReason::PrefixPackets);
             }
@@ -241,58 +262,82 @@ impl Guard {
         now.saturating_duration_since(self.start).as_millis() as u32
     }
 
-    fn prefix_rate(&self) -> Rate {
-        Rate {
-            bytes_per_s: i64::from(self.config.prefix_bytes_per_s),
-            packets_per_s: i64::from(self.config.prefix_packets_per_s),
+    fn rates(&self) -> Rates {
+        let bytes_per_s = i64::from(self.config.prefix_bytes_per_s);
+        let packets_per_s = i64::from(self.config.prefix_packets_per_s);
+        Rates {
+            network: Rate { bytes_per_s, packets_per_s },
+            site: Rate { bytes_per_s: bytes_per_s * SITE_FACTOR, packets_per_s: packets_per_s * SITE_FACTOR },
         }
     }
 
     /// The bucket of a network, filled up to `now_ms`.
-    fn bucket(&mut self, network: u64, now_ms: u32, rate: Rate) -> &mut Bucket {
-        let hash = self.key.hash(&network.to_le_bytes());
-        let set = &mut self.sets[hash as usize % SETS];
-        let tag = (hash >> 32) as u32 | 1;
-        let way = match set.iter().position(|bucket| bucket.tag == tag) {
-            Some(way) => way,
-            None => {
-                let way = roomiest(set, now_ms, rate);
-                set[way] = Bucket::full(tag, now_ms, rate);
-                way
+    fn bucket(&mut self, network: Network, now_ms: u32) -> &mut Bucket {
+        let hash = self.key.hash(&network.number.to_le_bytes());
+        let tag = (hash >> 32) as u32 & !TAG_SITE | TAG_USED | if network.is_site { TAG_SITE } else { 0 };
+        let rates = self.rates();
+        let (set, way) = self.place(hash as usize, tag, now_ms, &rates);
+        let bucket = &mut self.sets[set][way];
+        bucket.fill(now_ms, rates.of(tag));
+        bucket
+    }
+
+    /// Where the bucket of a network is, made there if there is none.
+    fn place(&mut self, hash: usize, tag: u32, now_ms: u32, rates: &Rates) -> (usize, usize) {
+        loop {
+            let set = hash & (self.sets.len() - 1);
+            if let Some(way) = self.sets[set].iter().position(|bucket| bucket.tag == tag) {
+                return (set, way);
             }
-        };
-        set[way].fill(now_ms, rate);
-        &mut set[way]
+            let (way, is_spare) = roomiest(&self.sets[set], now_ms, rates);
+            if is_spare || self.sets.len() >= SETS_MAX {
+                self.sets[set][way] = Bucket::full(tag, now_ms, rates.of(tag));
+                return (set, way);
+            }
+            // Each bucket belongs to one of two sets from here on, and its tag does not say to which. In the other one
+            // nobody asks for it, so that it fills up and makes room.
+            self.sets.reserve_exact(self.sets.len());
+            self.sets.extend_from_within(..);
+        }
     }
 }
 
-/// A free place of the set, or the bucket that has most left.
-fn roomiest(set: &[Bucket; WAYS], now_ms: u32, rate: Rate) -> usize {
+/// A free place of the set, or the bucket that has most left; and whether forgetting it forgives nothing.
+fn roomiest(set: &[Bucket; WAYS], now_ms: u32, rates: &Rates) -> (usize, bool) {
     let left = |bucket: &Bucket| {
-        if bucket.tag == 0 {
-            return i32::MAX;
-        }
         let mut bucket = *bucket;
+        let rate = rates.of(bucket.tag);
         bucket.fill(now_ms, rate);
-        bucket.bytes
+        let is_full =
+            i64::from(bucket.bytes) >= rate.bytes_max() && i64::from(bucket.packets_milli) >= rate.packets_milli_max();
+        (bucket.tag == 0 || is_full, bucket.bytes)
     };
-    (0..WAYS).max_by_key(|&way| left(&set[way])).unwrap_or(0)
+    let lefts = set.each_ref().map(left);
+    let way = (0..WAYS).max_by_key(|&way| lefts[way]).unwrap_or(0);
+    (way, lefts[way].0)
 }
 
 fn total_rate(config: &GuardConfig) -> Rate {
     Rate { bytes_per_s: i64::from(config.total_bytes_per_s), packets_per_s: 0 }
 }
 
-/// The networks whose budgets an address draws on, as numbers that differ between any two of them.
-fn networks(ip: IpAddr, rate: Rate) -> [Option<(u64, Rate)>; 2] {
+/// A network that has a budget.
+#[derive(Clone, Copy)]
+struct Network {
+    /// Differs between any two of them.
+    number: u64,
+    /// An IPv6 /48, which has the budget of several networks.
+    is_site: bool,
+}
+
+/// The networks whose budgets an address draws on.
+fn networks(ip: IpAddr) -> [Option<Network>; 2] {
     match ip {
-        IpAddr::V4(ip) => [Some((u64::from(ip.to_bits() >> 8), rate)), None],
+        IpAddr::V4(ip) => [Some(Network { number: u64::from(ip.to_bits() >> 8), is_site: false }), None],
         IpAddr::V6(ip) => {
-            let site_rate =
-                Rate { bytes_per_s: rate.bytes_per_s * SITE_FACTOR, packets_per_s: rate.packets_per_s * SITE_FACTOR };
-            let network = (ip.to_bits() >> 64) as u64;
+            let number = (ip.to_bits() >> 64) as u64;
             // Inverted, the 48 bits have 16 ones in front: the number of a /64 of multicast, which is never admitted.
-            [Some((network, rate)), Some((!(network >> 16), site_rate))]
+            [Some(Network { number, is_site: false }), Some(Network { number: !(number >> 16), is_site: true })]
         }
     }
 }
@@ -381,6 +426,41 @@ mod tests {
         let stats = guard.stats();
         assert!(stats.reply_bytes <= 6 * 100_000 + 1000, "{} bytes in 4 s", stats.reply_bytes);
         assert!(stats.dropped_total_bytes > 100_000);
+    }
+
+    #[test]
+    fn the_table_grows_with_the_prefixes_that_are_busy_and_no_further() {
+        let start = Instant::now();
+        let config = GuardConfig { total_bytes_per_s: u32::MAX, ..GuardConfig::default() };
+        let mut guard = guard(config, "0.0.0.0:6881", start);
+        let before = guard.used_bytes();
+        // A query a second from each of 30 networks, for ten minutes: an ordinary node.
+        for tick in 0..18_000u32 {
+            let now = start + Duration::from_millis(u64::from(tick) * 33);
+            let from = SocketAddr::new(std::net::Ipv4Addr::from_bits(0x5000_0000 + (tick % 30) * 256).into(), 6881);
+            assert!(exchange(&mut guard, now, from));
+        }
+        assert_eq!((before, guard.used_bytes()), (2048, 2048));
+        let late = start + Duration::from_secs(601);
+        for number in 0..300_000u32 {
+            let from = SocketAddr::new(std::net::Ipv4Addr::from_bits(0x0400_0000 + number * 256).into(), 6881);
+            exchange(&mut guard, late, from);
+        }
+        assert_eq!(guard.used_bytes(), 1 << 20);
+    }
+
+    #[test]
+    fn a_flooder_keeps_its_empty_budget_while_the_table_grows() {
+        let start = Instant::now();
+        let config = GuardConfig { total_bytes_per_s: u32::MAX, ..GuardConfig::default() };
+        let mut guard = guard(config, "0.0.0.0:6881", start);
+        let flooder = addr("66.6.6.6:6881");
+        while exchange(&mut guard, start, flooder) {}
+        for number in 0..50_000u32 {
+            let from = SocketAddr::new(std::net::Ipv4Addr::from_bits(0x0500_0000 + number * 256).into(), 6881);
+            exchange(&mut guard, start, from);
+            assert!(!exchange(&mut guard, start, flooder), "after {number} others, {} bytes", guard.used_bytes());
+        }
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
@@ -7,6 +8,7 @@ use crate::Target;
 use crate::item::{self, ItemError};
 use crate::keyed::KeyedState;
 use crate::krpc::{ErrorCode, MutablePut};
+use crate::owners::{Owner, Owners};
 
 /// How long an item is kept after its last put (BEP 44: republish after an hour, drop after two).
 pub const ITEM_LIFETIME: Duration = Duration::from_secs(2 * 3600);
@@ -74,6 +76,8 @@ pub struct StoredItem {
     /// What a mutable item has besides.
     pub mutable: Option<StoredMutable>,
     put_at: Instant,
+    /// The network that brought it first.
+    owner: Owner,
 }
 
 /// What a mutable item has besides its value. Nobody asks for the salt: who asks knows it.
@@ -89,11 +93,15 @@ pub struct StoredMutable {
 
 /// The items that were put to this node, within a budget of bytes (BEP 44).
 ///
-/// When the budget is used up, the item goes that was put or asked for least recently: a flood of items that nobody
-/// wants drives out itself, and nobody is refused.
+/// When the budget is used up, a network (/24, /48) whose items take more than a sixteenth of it replaces the one it
+/// brought last; else the item goes that was put or asked for least recently: a flood of items that nobody wants drives
+/// out itself, and nobody is refused.
 #[derive(Debug)]
 pub struct ItemStore {
     items: LruCache<Target, StoredItem, KeyedState>,
+    /// Who has how many bytes, counted from when the budget is used up for the first time.
+    owners: Option<Owners<Target>>,
+    owner_key: KeyedState,
     budget_bytes: usize,
     used_bytes: usize,
     verifications_left: u32,
@@ -105,6 +113,8 @@ impl ItemStore {
     pub fn new(budget_bytes: usize, start: Instant, rng: &mut impl Rng) -> Self {
         Self {
             items: LruCache::unbounded_with_hasher(KeyedState::new(rng)),
+            owners: None,
+            owner_key: KeyedState::new(rng),
             budget_bytes: budget_bytes.max(BUDGET_BYTES_MIN),
             used_bytes: 0,
             verifications_left: VERIFICATIONS_MAX,
@@ -136,13 +146,21 @@ impl ItemStore {
         self.items.get(target)
     }
 
-    /// Stores or refreshes an item and says where. `mutable` is what a mutable item has besides its value.
+    /// Stores or refreshes an item that `from` brought, and says where. `mutable` is what a mutable item has besides its
+    /// value.
     ///
     /// A signature is verified only after everything else is found in order, and only so many a second.
-    pub fn put(&mut self, now: Instant, value: &[u8], mutable: Option<&MutablePut<'_>>) -> Result<Target, PutError> {
+    pub fn put(
+        &mut self,
+        now: Instant,
+        from: IpAddr,
+        value: &[u8],
+        mutable: Option<&MutablePut<'_>>,
+    ) -> Result<Target, PutError> {
+        let owner = Owner::of(from, &self.owner_key);
         match mutable {
-            None => self.put_immutable(now, value),
-            Some(mutable) => self.put_mutable(now, value, mutable),
+            None => self.put_immutable(now, owner, value),
+            Some(mutable) => self.put_mutable(now, owner, value, mutable),
         }
     }
 
@@ -150,16 +168,25 @@ impl ItemStore {
     pub fn check_invariants(&self) {
         assert_eq!(self.used_bytes, self.items.iter().map(|(_, item)| item.bytes()).sum::<usize>());
         assert!(self.used_bytes <= self.budget_bytes);
+        if let Some(owners) = &self.owners {
+            assert_eq!(owners.total(), self.used_bytes);
+        }
     }
 
-    fn put_immutable(&mut self, now: Instant, value: &[u8]) -> Result<Target, PutError> {
+    fn put_immutable(&mut self, now: Instant, owner: Owner, value: &[u8]) -> Result<Target, PutError> {
         item::check_value(value)?;
         let target = item::immutable_target(value);
-        self.store(target, StoredItem { value: value.into(), mutable: None, put_at: now });
+        self.store(target, StoredItem { value: value.into(), mutable: None, put_at: now, owner });
         Ok(target)
     }
 
-    fn put_mutable(&mut self, now: Instant, value: &[u8], put: &MutablePut<'_>) -> Result<Target, PutError> {
+    fn put_mutable(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        value: &[u8],
+        put: &MutablePut<'_>,
+    ) -> Result<Target, PutError> {
         item::check_fields(put.salt, put.seq, value)?;
         let target = item::mutable_target(put.key, put.salt);
         let stored = self.items.peek_mut(&target).filter(|item| !item.is_expired(now));
@@ -178,7 +205,7 @@ impl ItemStore {
         self.take_verification(now)?;
         item::verify_signature(put.key, put.salt, put.seq, value, put.signature)?;
         let mutable = StoredMutable { key: *put.key, signature: *put.signature, seq: put.seq };
-        self.store(target, StoredItem { value: value.into(), mutable: Some(mutable), put_at: now });
+        self.store(target, StoredItem { value: value.into(), mutable: Some(mutable), put_at: now, owner });
         Ok(target)
     }
 
@@ -194,20 +221,50 @@ impl ItemStore {
     }
 
     fn store(&mut self, target: Target, item: StoredItem) {
-        self.used_bytes += item.bytes();
+        let brought_by = item.owner;
+        // Whoever brings an item again does not take it over: else a flooder could make it his own and give it away.
+        let known = self.items.peek(&target).map(|known| known.owner);
+        let item = StoredItem { owner: known.unwrap_or(brought_by), ..item };
+        self.count(item.owner, item.bytes(), 0);
         if let Some(replaced) = self.items.put(target, item) {
-            self.used_bytes -= replaced.bytes();
+            self.count(replaced.owner, 0, replaced.bytes());
         }
         while self.used_bytes > self.budget_bytes {
-            let Some((_, evicted)) = self.items.pop_lru() else { break };
-            self.used_bytes -= evicted.bytes();
+            if self.owners.is_none() {
+                self.owners = Some(self.count_owners());
+            }
+            let excess = self.owners.as_mut().and_then(|owners| owners.take_excess(brought_by));
+            if !excess.is_some_and(|target| self.remove(&target)) {
+                let Some((_, evicted)) = self.items.pop_lru() else { break };
+                self.count(evicted.owner, 0, evicted.bytes());
+            }
+        }
+        if known.is_none()
+            && let Some(owners) = &mut self.owners
+        {
+            owners.set_last(brought_by, target);
         }
     }
 
-    fn remove(&mut self, target: &Target) {
-        if let Some(removed) = self.items.pop(target) {
-            self.used_bytes -= removed.bytes();
+    /// Forgets an item. Returns whether it was there.
+    fn remove(&mut self, target: &Target) -> bool {
+        let Some(removed) = self.items.pop(target) else { return false };
+        self.count(removed.owner, 0, removed.bytes());
+        true
+    }
+
+    fn count(&mut self, owner: Owner, added: usize, removed: usize) {
+        self.used_bytes = self.used_bytes + added - removed;
+        if let Some(owners) = &mut self.owners {
+            owners.add(owner, added);
+            owners.subtract(owner, removed);
         }
+    }
+
+    fn count_owners(&self) -> Owners<Target> {
+        let mut owners = Owners::new();
+        self.items.iter().for_each(|(_, item)| owners.add(item.owner, item.bytes()));
+        owners
     }
 }
 
@@ -244,6 +301,8 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use rand_core::SeedableRng;
 
+    const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(5, 6, 7, 8));
+
     fn store(start: Instant) -> ItemStore {
         ItemStore::new(1 << 20, start, &mut ChaCha8Rng::from_seed([4; 32]))
     }
@@ -255,7 +314,7 @@ mod tests {
 
     fn put(store: &mut ItemStore, now: Instant, item: &MutableItem, cas: Option<i64>) -> Result<Target, PutError> {
         let MutableItem { key, salt, seq, value, signature } = item;
-        store.put(now, value, Some(&MutablePut { key, signature, seq: *seq, cas, salt }))
+        store.put(now, FROM, value, Some(&MutablePut { key, signature, seq: *seq, cas, salt }))
     }
 
     fn stored_seq(store: &mut ItemStore, now: Instant, target: &Target) -> Option<i64> {
@@ -267,7 +326,7 @@ mod tests {
         let start = Instant::now();
         let mut store = store(start);
         let at = |minutes: u64| start + Duration::from_secs(60 * minutes);
-        let target = store.put(start, b"5:hello", None).unwrap();
+        let target = store.put(start, FROM, b"5:hello", None).unwrap();
         let mutable = put(&mut store, start, &signed(1, "a"), None).unwrap();
         assert_eq!(*store.find(at(120), &target).unwrap().value, *b"5:hello");
         assert_eq!(put(&mut store, at(100), &signed(1, "a"), None), Ok(mutable), "a refresh");
@@ -305,8 +364,8 @@ mod tests {
         let now = Instant::now();
         let mut store = store(now);
         let long = format!("1000:{}", "x".repeat(1000)).into_bytes();
-        assert_eq!(store.put(now, &long, None).unwrap_err().code(), ErrorCode::ValueTooBig);
-        assert_eq!(store.put(now, b"i007e", None).unwrap_err().code(), ErrorCode::Protocol);
+        assert_eq!(store.put(now, FROM, &long, None).unwrap_err().code(), ErrorCode::ValueTooBig);
+        assert_eq!(store.put(now, FROM, b"i007e", None).unwrap_err().code(), ErrorCode::Protocol);
         let forged = MutableItem { signature: [1; 64], ..signed(1, "a") };
         assert_eq!(put(&mut store, now, &forged, None).unwrap_err().code(), ErrorCode::BadSignature);
         let salted = MutableItem { salt: vec![0; 65], ..signed(1, "a") };
@@ -320,9 +379,10 @@ mod tests {
     fn a_flood_stays_in_the_budget_and_an_item_in_use_survives_it() {
         let now = Instant::now();
         let mut store = store(now);
-        let wanted = store.put(now, b"6:wanted", None).unwrap();
+        let wanted = store.put(now, FROM, b"6:wanted", None).unwrap();
         for number in 0..200_000 {
-            store.put(now, format!("i{number}e").as_bytes(), None).unwrap();
+            let from = IpAddr::from(u32::to_be_bytes(number * 256));
+            store.put(now, from, format!("i{number}e").as_bytes(), None).unwrap();
             if number % 1000 == 0 {
                 assert!(store.find(now, &wanted).is_some());
             }
@@ -330,6 +390,30 @@ mod tests {
         store.check_invariants();
         assert!(store.find(now, &wanted).is_some());
         assert!(store.len() < 4000);
+    }
+
+    #[test]
+    fn a_flood_of_one_network_does_not_push_out_what_the_others_put() {
+        let now = Instant::now();
+        let mut store = store(now);
+        let mut honest = Vec::new();
+        while store.used_bytes() < (1 << 20) - 1000 {
+            let number = honest.len() as u32;
+            let from = IpAddr::from(u32::to_be_bytes(0x1000_0000 + number * 256));
+            honest.push(store.put(now, from, format!("i{number}e").as_bytes(), None).unwrap());
+        }
+        for number in 0..10_000u32 {
+            let value = format!("i-{}e", number + 1);
+            let flooder = IpAddr::from([66, 6, 6, number as u8]);
+            let target = store.put(now, flooder, value.as_bytes(), None).unwrap();
+            assert!(store.find(now, &target).is_some(), "nobody is refused");
+            // Bringing what others brought does not make it the flooder's.
+            let others = format!("i{}e", number % 10);
+            store.put(now, flooder, others.as_bytes(), None).unwrap();
+        }
+        store.check_invariants();
+        let left = honest.iter().filter(|target| store.find(now, target).is_some()).count();
+        assert!(left * 100 >= honest.len() * 90, "{left} of {} are left", honest.len());
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod keyed;
 pub mod krpc;
 mod lookup;
 mod node;
+
+mod owners;
 mod prefix;
 mod reach;
 mod rpc;

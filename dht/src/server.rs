@@ -83,7 +83,7 @@ impl Server<'_> {
                 if !self.tokens.verify(self.now, from.ip(), &target, token) {
                     return reply.refuse(ErrorCode::Protocol, b"bad token");
                 }
-                match self.items.put(self.now, value, mutable.as_ref()) {
+                match self.items.put(self.now, from.ip(), value, mutable.as_ref()) {
                     Ok(_) => reply.respond(response),
                     Err(error) => reply.refuse(error.code(), b"the item was not stored"),
                 }

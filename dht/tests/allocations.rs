@@ -1,56 +1,105 @@
-//! The steps of a get_peers reply allocate nothing.
-#![allow(clippy::disallowed_methods, reason = "the stores begin at some instant")]
+//! What a node allocates: nothing for a reply, little for itself, and a bounded amount whoever attacks it.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test begins at some instant")]
+
+mod rig;
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use magnes_dht::krpc::{Body, Message, Method, Query, Response, Values, Want};
-use magnes_dht::{AddressFilter, Guard, GuardConfig, InfoHash, NodeId, PeerStore, Target, Tokens, Verdict};
-use rand_chacha::ChaCha8Rng;
-use rand_core::SeedableRng;
+use magnes_dht::krpc::Method;
+use magnes_dht::{InfoHash, NodeId, Target, item};
+use rig::{Rig, addr, exempt, lifted, query};
+
+fn info_hash(number: u32) -> InfoHash {
+    let mut bytes = [0x5a; 20];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    InfoHash::new(bytes)
+}
+
+/// Announces with a token, as anybody can who receives at its address.
+fn announce(rig: &mut Rig, from: SocketAddr, info_hash: InfoHash) {
+    let token = rig.token(from, info_hash.into()).unwrap();
+    let method =
+        Method::AnnouncePeer { info_hash, port: Some(from.port()), implied_port: false, seed: false, token: &token };
+    assert!(rig.tell(from, &query(NodeId::new([9; 20]), true, method)) > 0);
+}
+
+fn put(rig: &mut Rig, from: SocketAddr, value: &[u8]) {
+    let token = rig.token(from, item::immutable_target(value)).unwrap();
+    let method = Method::Put { token: &token, value, mutable: None };
+    assert!(rig.tell(from, &query(NodeId::new([9; 20]), true, method)) > 0);
+}
 
 #[test]
-fn the_steps_of_a_reply_allocate_nothing() {
-    let now = Instant::now();
-    let mut rng = ChaCha8Rng::from_seed([1; 32]);
-    let info_hash = InfoHash::new([7; 20]);
-    let tokens = Tokens::new(now, &mut rng);
-    let filter = AddressFilter::new(([127, 0, 0, 1], 6881).into());
-    let mut guard = Guard::new(GuardConfig::default(), filter, now, &mut rng);
-    let mut store = PeerStore::new(1 << 20, now, &mut rng);
-    for last in 0..200 {
-        store.announce(now, info_hash, SocketAddr::from(([5, 6, 7, last], 6881)), false);
+fn a_reply_allocates_nothing_from_the_datagram_to_the_output() {
+    let mut rig = Rig::new(lifted(), Instant::now());
+    rig.fill(400);
+    for number in 0..200 {
+        announce(&mut rig, addr(1000 + number), info_hash(1));
+        announce(&mut rig, addr(1000 + number), info_hash(1000 + number));
     }
-    let id = NodeId::new([3; 20]);
-    let body = Body::Query(Query {
-        id,
-        read_only: false,
-        want: Want::default(),
-        method: Method::GetPeers { info_hash, noseed: false, scrape: false },
-    });
-    let mut query = Vec::new();
-    Message { transaction: b"abcd", version: None, ip: None, body }.encode(&mut query);
-    let from = SocketAddr::from(([127, 0, 0, 1], 7000));
-    let (mut sample, mut reply) = (Vec::with_capacity(64), Vec::with_capacity(1500));
+    let stranger = NodeId::new([0x77; 20]);
+    let target = Target::from(info_hash(5));
+    let datagrams = [
+        query(stranger, false, Method::Ping),
+        query(stranger, false, Method::FindNode { target }),
+        query(stranger, false, Method::GetPeers { info_hash: info_hash(1), noseed: false, scrape: false }),
+        query(stranger, false, Method::GetPeers { info_hash: info_hash(1007), noseed: true, scrape: false }),
+        query(stranger, false, Method::GetPeers { info_hash: info_hash(5), noseed: false, scrape: false }),
+        query(stranger, false, Method::Get { target, seq: None }),
+        query(stranger, false, Method::SampleInfohashes { target }),
+        query(stranger, false, Method::Unknown { name: b"vote", target: Some(target) }),
+        b"d1:ade1:q4:ping1:t2:aa1:y1:qe".to_vec(),
+    ];
+    for (number, datagram) in datagrams.iter().enumerate() {
+        // The first ones make room that is kept: for the bytes, for the budgets, and for queries to the strangers.
+        let mut bytes = 0;
+        for round in 0..300 {
+            rig.tell(addr(round), datagram);
+        }
+        let info = allocation_counter::measure(|| {
+            for round in 0..300 {
+                bytes += rig.tell(addr(round), datagram);
+            }
+        });
+        assert!(bytes > 300 * 50, "query {number} is answered: {bytes} bytes");
+        assert_eq!(info.count_total, 0, "query {number}: {info:?}");
+    }
+}
 
-    let mut replies = 0;
+#[test]
+fn an_idle_node_with_400_contacts_takes_at_most_48_kib() {
+    let now = Instant::now();
+    let mut rig = None;
     let info = allocation_counter::measure(|| {
-        for _ in 0..100 {
-            assert_eq!(guard.admit_query(now, from), Verdict::Admit);
-            let Ok(Message { transaction, body: Body::Query(asked), .. }) = Message::decode(&query) else { continue };
-            let Method::GetPeers { info_hash, .. } = asked.method else { continue };
-            sample.clear();
-            store.sample(now, &info_hash, 50, false, &mut rng, &mut sample);
-            let token = tokens.issue(now, from.ip(), &Target::from(info_hash));
-            let mut response = Response::new(id);
-            response.token = Some(&token);
-            response.values = Values::of(&sample);
-            reply.clear();
-            Message { transaction, version: None, ip: Some(from), body: Body::Response(response) }.encode(&mut reply);
-            guard.charge_reply(now, from, reply.len());
-            replies += usize::from(sample.len() == 50 && reply.len() > 400);
+        let filled = rig.insert(Rig::new(lifted(), now));
+        filled.fill(400);
+    });
+    let contacts = rig.map_or(0, |rig| rig.node.stats(rig.now).contacts);
+    println!("{} bytes on the heap with {contacts} contacts, {} at the most", info.bytes_current, info.bytes_max);
+    assert!(contacts >= 400);
+    assert!(info.bytes_current <= 48 * 1024, "{info:?}");
+}
+
+#[test]
+fn hostile_announces_and_puts_take_at_most_8_mib() {
+    // A million in an optimised build: cargo test --release -p magnes-dht --test allocations
+    let rounds = if cfg!(debug_assertions) { 30_000 } else { 500_000 };
+    let mut rig = Rig::new(exempt(), Instant::now());
+    rig.fill(400);
+    let info = allocation_counter::measure(|| {
+        for number in 0..rounds {
+            let from = addr(number % 100_000);
+            announce(&mut rig, from, info_hash(number));
+            put(&mut rig, from, format!("i{number}e").as_bytes());
         }
     });
-    assert_eq!(replies, 100);
-    assert_eq!(info.count_total, 0, "{info:?}");
+    let stats = rig.node.stats(rig.now);
+    println!(
+        "{} bytes more on the heap after {rounds} announces and as many puts, {} at the most; {} peers and {} items",
+        info.bytes_current, info.bytes_max, stats.stored_peers, stats.stored_items
+    );
+    assert!(stats.stored_peers > 20_000 && stats.stored_items > 4_000);
+    assert!(info.bytes_max <= 8 << 20, "{info:?}");
+    rig.node.check_invariants();
 }

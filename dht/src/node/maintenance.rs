@@ -78,7 +78,7 @@ impl Node {
         for socket in 0..self.faces.len() {
             self.seek_network(now, socket);
             self.care_for_table(now, SocketIndex(socket));
-            self.faces[socket].peers.expire(now);
+            self.faces[socket].peers.sweep(now);
         }
         self.feed_starving(now);
         let due = |(id, operation): (&OperationId, &Operation)| match operation {

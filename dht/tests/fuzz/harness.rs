@@ -46,7 +46,7 @@ pub(crate) fn stores(now: Instant, bytes: &[u8]) {
         let (key, signature) = ([field(7); 32], [field(8); 64]);
         let put = MutablePut { key: &key, signature: &signature, seq: i64::from(field(9)), cas: None, salt: &[] };
         let value = step.get(10..).unwrap_or_default();
-        if let Ok(target) = items.put(now, value, (field(9) & 1 == 1).then_some(&put)) {
+        if let Ok(target) = items.put(now, addr.ip(), value, (field(9) & 1 == 1).then_some(&put)) {
             assert!(items.find(now, &target).is_some(), "what was put is found");
         }
         item::parse_torrent_pointer(value);

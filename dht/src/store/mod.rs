@@ -1,0 +1,12 @@
+//! The peers that announced to this node (BEP 5, BEP 33), in few bytes each.
+//!
+//! Deliberately absent: tokens. Who may announce is `token`'s business.
+
+mod crowd;
+mod few;
+mod lot;
+mod peers;
+#[cfg(test)]
+mod tests;
+
+pub use peers::{PEER_LIFETIME, PeerStore, SAMPLE_INTERVAL, Samples, Scrape};

@@ -1,0 +1,497 @@
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+use rand_core::Rng;
+
+use super::crowd::{Crowd, Peer, is_expired, place_port};
+use super::few::{FEW_MAX, Few, RECORD_BYTES, RECORDS_MAX, Record};
+use super::lot::{Lots, Permutation};
+use crate::InfoHash;
+use crate::keyed::KeyedState;
+use crate::owners::{Owner, Owners};
+use crate::scrape::{BloomFilter, SCRAPE_PEERS_MAX};
+
+/// How long a peer is kept after its last announce.
+pub const PEER_LIFETIME: Duration = Duration::from_secs(30 * 60);
+
+/// How long one subset of the info hashes is handed out (BEP 51 allows up to six hours).
+pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Info hashes in one subset: with the nodes of both families they stay below 1024 bytes.
+const SAMPLES_MAX: usize = 20;
+
+/// Peers that no other swarm can take from a swarm: twice what one reply carries.
+const SWARM_SHARE_MIN: usize = 100;
+
+/// A budget below this would hold no full swarm.
+const BUDGET_BYTES_MIN: usize = 256 * 1024;
+
+/// Peers below this port are never stored: no client listens there, but services that a swarm could be aimed at do.
+const PORT_MIN: u16 = 1024;
+
+/// Records and crowds looked at for expired peers with each announce: a full turn takes half as many announces as there
+/// are of them.
+const SWEEP_STEPS: usize = 2;
+
+/// The same with each tick of a clock that has nothing else to do: a full turn of a million takes four minutes.
+const SWEEP_TICK: usize = 4096;
+
+/// Records drawn by lot when one has to go; the oldest of the network that has most goes.
+const EVICTION_DRAWS: usize = 8;
+
+/// Pairs of filters kept, and for how long, so that asking again and again for a large swarm costs nothing.
+const SCRAPES_CACHED: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
+const SCRAPE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// What a crowd costs besides its peers, in bytes: a node and a slot of the map, its key again, and two allocations.
+const CROWD_BYTES: usize = 160;
+
+/// The peers that announced to this node, within a budget of bytes (BEP 5, BEP 33).
+///
+/// One entry per info hash and IP address: a new port replaces the old one. The store is never "full". When the budget
+/// is used up, a network (/24, /48) that has more than a sixteenth of everything replaces what it brought last; else
+/// the largest swarm gives its oldest peers, down to what a reply can carry anyway; else goes what was announced least
+/// recently, as far as a few draws by lot tell.
+#[derive(Debug)]
+pub struct PeerStore {
+    few: Few,
+    crowds: LruCache<InfoHash, Crowd, KeyedState>,
+    /// Every key of `crowds`, to draw from by lot and to sweep in turns.
+    crowd_keys: Vec<InfoHash>,
+    crowd_peers: usize,
+    crowd_bytes: usize,
+    /// The crowds that have to give first, by size.
+    large: BTreeSet<(usize, InfoHash)>,
+    /// Who has how many peers, counted from when the budget is used up for the first time.
+    owners: Option<Owners<(InfoHash, SocketAddr)>>,
+    owner_key: KeyedState,
+    lots: Lots,
+    scrapes: Option<LruCache<InfoHash, Scrape, KeyedState>>,
+    start: Instant,
+    budget_bytes: usize,
+    sweep_few: usize,
+    sweep_crowd: usize,
+    frozen: Vec<u8>,
+    frozen_until: Instant,
+}
+
+/// The seeds and the other peers of a swarm (BEP 33).
+#[derive(Debug, Clone)]
+pub struct Scrape {
+    /// `BFsd`.
+    pub seeds: BloomFilter,
+    /// `BFpe`.
+    pub peers: BloomFilter,
+    made: Instant,
+}
+
+/// A reply to `sample_infohashes` (BEP 51).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Samples<'a> {
+    /// Concatenated info hashes.
+    pub info_hashes: &'a [u8],
+    /// Seconds for which they stay the same.
+    pub interval_s: u32,
+    /// How many info hashes are stored.
+    pub total: usize,
+}
+
+impl PeerStore {
+    /// An empty store that will use about `budget_bytes` at most.
+    pub fn new(budget_bytes: usize, start: Instant, rng: &mut impl Rng) -> Self {
+        Self {
+            few: Few::new(rng),
+            crowds: LruCache::unbounded_with_hasher(KeyedState::new(rng)),
+            crowd_keys: Vec::new(),
+            crowd_peers: 0,
+            crowd_bytes: 0,
+            large: BTreeSet::new(),
+            owners: None,
+            owner_key: KeyedState::new(rng),
+            lots: Lots::new(rng.next_u64()),
+            scrapes: None,
+            start,
+            budget_bytes: budget_bytes.max(BUDGET_BYTES_MIN),
+            sweep_few: 0,
+            sweep_crowd: 0,
+            frozen: Vec::new(),
+            frozen_until: start,
+        }
+    }
+
+    /// Stored peers, expired ones that no sweep has met yet included.
+    pub fn peers(&self) -> usize {
+        self.few.records().len() + self.crowd_peers
+    }
+
+    /// Stored info hashes.
+    pub fn info_hashes(&self) -> usize {
+        self.few.swarms() + self.crowd_keys.len()
+    }
+
+    /// Bytes in use, at most the budget.
+    pub fn used_bytes(&self) -> usize {
+        self.few.records().len() * RECORD_BYTES + self.crowd_bytes
+    }
+
+    /// Stores a peer, or refreshes it. A peer on a port of the system (below 1024) is not stored.
+    pub fn announce(&mut self, now: Instant, info_hash: InfoHash, addr: SocketAddr, seed: bool) {
+        if addr.port() < PORT_MIN {
+            return;
+        }
+        let now_s = self.seconds(now);
+        self.sweep_few(now_s, SWEEP_STEPS);
+        self.sweep_crowds(now_s, SWEEP_STEPS);
+        let owner = Owner::of(addr.ip(), &self.owner_key);
+        if let Some(owners) = &mut self.owners {
+            owners.add(owner, 1);
+        }
+        if !self.announce_to_few(now_s, info_hash, addr, seed) {
+            self.gather(now_s, info_hash);
+            let peer = Peer::new(addr, now_s, seed);
+            self.update(&info_hash, |crowd, gone| crowd.insert(peer, gone));
+        }
+        while self.used_bytes() > self.budget_bytes || self.few.records().len() >= RECORDS_MAX {
+            self.evict(now_s, owner);
+        }
+        if let Some(owners) = &mut self.owners {
+            owners.set_last(owner, (info_hash, addr));
+        }
+    }
+
+    /// Whether a swarm has room, which is when a token may be given out for it (BEP 33).
+    pub fn has_room(&self, info_hash: &InfoHash) -> bool {
+        self.crowds.peek(info_hash).is_none_or(|crowd| crowd.peers.len() < SCRAPE_PEERS_MAX)
+    }
+
+    /// Appends to `out` up to `count_max` peers of a swarm, drawn by lot; without seeds if the asker is one.
+    pub fn sample(
+        &self,
+        now: Instant,
+        info_hash: &InfoHash,
+        count_max: usize,
+        noseed: bool,
+        rng: &mut impl Rng,
+        out: &mut Vec<SocketAddr>,
+    ) {
+        let now_s = self.seconds(now);
+        let (count, slots) = self.few.find(info_hash);
+        if count > 0 {
+            let records = Permutation::new(count, rng).map(|index| &self.few.records()[slots[index] as usize]);
+            let fit = records.filter(|record| !(is_expired(record.age_s(now_s)) || noseed && record.seed()));
+            out.extend(fit.take(count_max).map(Record::addr));
+        } else if let Some(crowd) = self.crowds.peek(info_hash) {
+            let peers = crowd.in_random_order(rng).filter(|peer| !(peer.is_expired(now_s) || noseed && peer.seed));
+            out.extend(peers.take(count_max).map(Peer::addr));
+        }
+    }
+
+    /// The filters of a swarm, at most a minute old; `None` if nobody announced to it.
+    pub fn scrape(&mut self, now: Instant, info_hash: &InfoHash) -> Option<&Scrape> {
+        let (count, slots) = self.few.find(info_hash);
+        let crowd = self.crowds.peek(info_hash);
+        if count == 0 && crowd.is_none() {
+            return None;
+        }
+        let owner_key = &self.owner_key;
+        let scrapes = self.scrapes.get_or_insert_with(|| LruCache::with_hasher(SCRAPES_CACHED, owner_key.clone()));
+        let is_fresh = |scrape: &Scrape| now.saturating_duration_since(scrape.made) < SCRAPE_LIFETIME;
+        if !scrapes.peek(info_hash).is_some_and(is_fresh) {
+            let now_s = now.saturating_duration_since(self.start).as_secs() as u32;
+            let mut scrape = Scrape { seeds: BloomFilter::new(), peers: BloomFilter::new(), made: now };
+            let mut insert = |addr: SocketAddr, seed: bool| {
+                let filter = if seed { &mut scrape.seeds } else { &mut scrape.peers };
+                filter.insert(addr.ip());
+            };
+            let records = slots[..count].iter().map(|slot| &self.few.records()[*slot as usize]);
+            for record in records.filter(|record| !is_expired(record.age_s(now_s))) {
+                insert(record.addr(), record.seed());
+            }
+            for peer in crowd.iter().flat_map(|crowd| &crowd.peers).filter(|peer| !peer.is_expired(now_s)) {
+                insert(peer.addr(), peer.seed);
+            }
+            scrapes.put(*info_hash, scrape);
+        }
+        scrapes.get(info_hash)
+    }
+
+    /// Some of the stored info hashes, the same ones until the interval that goes with them is over.
+    pub fn sample_info_hashes(&mut self, now: Instant, rng: &mut impl Rng) -> Samples<'_> {
+        if now >= self.frozen_until || self.frozen.is_empty() {
+            self.expire(now);
+            self.freeze(now, rng);
+        }
+        let interval_s = match self.frozen.is_empty() {
+            true => 0,
+            false => self.frozen_until.saturating_duration_since(now).as_secs() as u32,
+        };
+        Samples { info_hashes: &self.frozen, interval_s, total: self.info_hashes() }
+    }
+
+    /// Drops every expired peer. Replies leave them out in any case; this is for memory and numbers.
+    pub fn expire(&mut self, now: Instant) {
+        let now_s = self.seconds(now);
+        self.sweep_few(now_s, self.few.records().len());
+        self.sweep_crowds(now_s, self.crowd_keys.len());
+    }
+
+    /// Drops some of the expired peers: for a clock that ticks every second.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let now_s = self.seconds(now);
+        self.sweep_few(now_s, SWEEP_TICK);
+        self.sweep_crowds(now_s, SWEEP_TICK);
+    }
+
+    /// Bytes that the small swarms really take, index and reserve included.
+    #[cfg(test)]
+    pub(super) fn reserved_bytes(&self) -> usize {
+        self.few.reserved_bytes()
+    }
+
+    /// Panics when the parts of the store contradict each other.
+    pub fn check_invariants(&self) {
+        self.few.check_invariants();
+        assert_eq!(self.crowds.len(), self.crowd_keys.len());
+        let (mut peers, mut used_bytes, mut large) = (0, 0, 0);
+        for (key, crowd) in &self.crowds {
+            assert_eq!(self.crowd_keys[crowd.key_index], *key);
+            assert_eq!(self.few.find(key).0, 0, "a swarm is in one place");
+            assert!(!crowd.peers.is_empty(), "a swarm without peers is forgotten");
+            assert!(crowd.peers.is_sorted_by(|a, b| a.place() < b.place()), "one entry per address, in order");
+            assert!(crowd.peers.iter().all(|peer| peer.announced_s >= crowd.oldest_s));
+            assert!(crowd.peers.len() <= SCRAPE_PEERS_MAX);
+            peers += crowd.peers.len();
+            used_bytes += CROWD_BYTES + crowd.bytes();
+            large += usize::from(self.large.contains(&(crowd.peers.len(), *key)));
+        }
+        assert_eq!(peers, self.crowd_peers);
+        assert_eq!(used_bytes, self.crowd_bytes);
+        assert_eq!(large, self.large.len());
+        assert!(self.used_bytes() <= self.budget_bytes);
+        if let Some(owners) = &self.owners {
+            assert_eq!(owners.total(), self.peers());
+        }
+    }
+
+    fn seconds(&self, now: Instant) -> u32 {
+        // 136 years.
+        now.saturating_duration_since(self.start).as_secs() as u32
+    }
+
+    /// Stores or refreshes a peer of a small swarm. `false`: it is none, or will be none with this peer.
+    fn announce_to_few(&mut self, now_s: u32, info_hash: InfoHash, addr: SocketAddr, seed: bool) -> bool {
+        let SocketAddr::V4(v4) = addr else { return false };
+        let record = Record::new(info_hash, *v4.ip(), v4.port(), now_s, seed);
+        let (count, slots) = self.few.find(&info_hash);
+        let is_same = |slot: &&u32| {
+            let other = self.few.records()[**slot as usize].addr();
+            other.ip() == addr.ip() && place_port(other) == place_port(addr)
+        };
+        if let Some(slot) = slots[..count].iter().find(is_same) {
+            self.few.replace(*slot as usize, record);
+            if let Some(owners) = &mut self.owners {
+                owners.subtract(Owner::of(addr.ip(), &self.owner_key), 1);
+            }
+            return true;
+        }
+        if count == FEW_MAX || (count == 0 && self.crowds.contains(&info_hash)) {
+            return false;
+        }
+        self.few.insert(record);
+        true
+    }
+
+    /// Makes a crowd of a swarm, if it is none yet.
+    fn gather(&mut self, now_s: u32, info_hash: InfoHash) {
+        if self.crowds.get(&info_hash).is_some() {
+            return;
+        }
+        let key_index = self.crowd_keys.len();
+        self.crowd_keys.push(info_hash);
+        self.crowds.put(info_hash, Crowd { key_index, oldest_s: now_s, touched_s: now_s, peers: Vec::new() });
+        self.crowd_bytes += CROWD_BYTES;
+        loop {
+            let (count, slots) = self.few.find(&info_hash);
+            if count == 0 {
+                return;
+            }
+            let record = self.few.remove(slots[0] as usize);
+            let announced_s = now_s.saturating_sub(record.age_s(now_s));
+            let peer = Peer::new(record.addr(), announced_s, record.seed());
+            self.update(&info_hash, |crowd, gone| {
+                crowd.oldest_s = crowd.oldest_s.min(announced_s);
+                crowd.insert(peer, gone);
+            });
+        }
+    }
+
+    /// Changes the peers of a crowd and keeps the sums; `change` tells of each peer that goes. A crowd without peers is
+    /// forgotten.
+    fn update(&mut self, info_hash: &InfoHash, change: impl FnOnce(&mut Crowd, &mut dyn FnMut(&Peer))) {
+        let Some(crowd) = self.crowds.peek_mut(info_hash) else {
+            return;
+        };
+        let (len_before, bytes_before) = (crowd.peers.len(), crowd.bytes());
+        let (owners, owner_key) = (&mut self.owners, &self.owner_key);
+        change(crowd, &mut |peer| {
+            if let Some(owners) = owners {
+                owners.subtract(Owner::of(peer.addr().ip(), owner_key), 1);
+            }
+        });
+        let (len, bytes, key_index) = (crowd.peers.len(), crowd.bytes(), crowd.key_index);
+        self.crowd_peers = self.crowd_peers + len - len_before;
+        self.crowd_bytes = self.crowd_bytes + bytes - bytes_before;
+        if len != len_before {
+            if len_before > SWARM_SHARE_MIN {
+                self.large.remove(&(len_before, *info_hash));
+            }
+            if len > SWARM_SHARE_MIN {
+                self.large.insert((len, *info_hash));
+            }
+        }
+        if len == 0 {
+            self.crowds.pop(info_hash);
+            self.forget_key(key_index, bytes);
+        }
+    }
+
+    /// Takes a crowd that left the map, with `bytes` of peers, out of the rest.
+    fn forget_key(&mut self, key_index: usize, bytes: usize) {
+        self.crowd_bytes -= CROWD_BYTES + bytes;
+        self.crowd_keys.swap_remove(key_index);
+        if let Some(moved) = self.crowd_keys.get(key_index)
+            && let Some(crowd) = self.crowds.peek_mut(moved)
+        {
+            crowd.key_index = key_index;
+        }
+    }
+
+    /// Forgets a record of a small swarm.
+    fn remove_record(&mut self, slot: usize) {
+        let record = self.few.remove(slot);
+        if let Some(owners) = &mut self.owners {
+            owners.subtract(Owner::of(record.ip(), &self.owner_key), 1);
+        }
+    }
+
+    /// Makes room, `owner` having brought what it is needed for.
+    fn evict(&mut self, now_s: u32, owner: Owner) {
+        if self.owners.is_none() {
+            self.owners = Some(self.count_owners());
+        }
+        if let Some((info_hash, addr)) = self.owners.as_mut().and_then(|owners| owners.take_excess(owner))
+            && self.remove(&info_hash, addr)
+        {
+            return;
+        }
+        if let Some(&(_, info_hash)) = self.large.last() {
+            return self.update(&info_hash, |crowd, gone| crowd.trim(gone));
+        }
+        let record = self.least_wanted_record(now_s);
+        let crowd = self.crowds.peek_lru().map(|(info_hash, crowd)| (*info_hash, crowd.touched_s));
+        match (record, crowd) {
+            (Some((slot, age_s)), Some((_, touched_s))) if age_s >= now_s.saturating_sub(touched_s) => {
+                self.remove_record(slot);
+            }
+            (_, Some((info_hash, _))) => self.update(&info_hash, |crowd, gone| {
+                crowd.peers.iter().for_each(gone);
+                crowd.peers = Vec::new();
+            }),
+            (Some((slot, _)), None) => self.remove_record(slot),
+            (None, None) => {}
+        }
+    }
+
+    /// Of a few records drawn by lot, one of the networks that have most, and of those the oldest; and its age.
+    fn least_wanted_record(&mut self, now_s: u32) -> Option<(usize, u32)> {
+        if self.few.records().is_empty() {
+            return None;
+        }
+        let draws = (0..EVICTION_DRAWS).map(|_| {
+            let slot = self.few.draw(&mut self.lots);
+            let record = &self.few.records()[slot];
+            let owner = Owner::of(record.ip(), &self.owner_key);
+            // Shares that differ by less than the double count as equal.
+            let share = self.owners.as_ref().map_or(0, |owners| owners.used(owner)).checked_ilog2();
+            (share, record.age_s(now_s), slot)
+        });
+        draws.max().map(|(_, age_s, slot)| (slot, age_s))
+    }
+
+    fn count_owners(&self) -> Owners<(InfoHash, SocketAddr)> {
+        let mut owners = Owners::new();
+        let few = self.few.records().iter().map(Record::ip);
+        let crowds = self.crowds.iter().flat_map(|(_, crowd)| &crowd.peers).map(|peer| peer.addr().ip());
+        for ip in few.chain(crowds) {
+            owners.add(Owner::of(ip, &self.owner_key), 1);
+        }
+        owners
+    }
+
+    /// Forgets one peer. Returns whether it was there.
+    fn remove(&mut self, info_hash: &InfoHash, addr: SocketAddr) -> bool {
+        let before = self.peers();
+        let (count, slots) = self.few.find(info_hash);
+        let is_it = |slot: &&u32| self.few.records()[**slot as usize].addr() == addr;
+        match slots[..count].iter().find(is_it) {
+            Some(slot) => self.remove_record(*slot as usize),
+            None => self.update(info_hash, |crowd, gone| crowd.remove(addr, gone)),
+        }
+        self.peers() < before
+    }
+
+    /// Drops the expired ones of the next `count` records.
+    fn sweep_few(&mut self, now_s: u32, count: usize) {
+        for _ in 0..count.min(self.few.records().len()) {
+            if self.sweep_few >= self.few.records().len() {
+                self.sweep_few = 0;
+            }
+            // A record that goes leaves its slot to another one, which is next.
+            match self.few.records().get(self.sweep_few) {
+                Some(record) if is_expired(record.age_s(now_s)) => self.remove_record(self.sweep_few),
+                Some(_) => self.sweep_few += 1,
+                None => return,
+            }
+        }
+    }
+
+    /// Drops the expired peers of the next `count` crowds.
+    fn sweep_crowds(&mut self, now_s: u32, count: usize) {
+        for _ in 0..count.min(self.crowd_keys.len()) {
+            if self.sweep_crowd >= self.crowd_keys.len() {
+                self.sweep_crowd = 0;
+            }
+            let Some(&info_hash) = self.crowd_keys.get(self.sweep_crowd) else {
+                return;
+            };
+            let crowds_before = self.crowd_keys.len();
+            self.update(&info_hash, |crowd, gone| crowd.expire(now_s, gone));
+            if self.crowd_keys.len() == crowds_before {
+                self.sweep_crowd += 1;
+            }
+        }
+    }
+
+    /// Draws the subset of info hashes for the next interval.
+    fn freeze(&mut self, now: Instant, rng: &mut impl Rng) {
+        self.frozen.clear();
+        self.frozen_until = now + SAMPLE_INTERVAL;
+        let few = self.few.records();
+        for index in Permutation::new(few.len() + self.crowd_keys.len(), rng) {
+            let info_hash = match few.get(index) {
+                Some(record) => &record.info_hash,
+                None => &self.crowd_keys[index - few.len()],
+            };
+            // Up to sixteen records have one info hash.
+            if !self.frozen.chunks_exact(20).any(|other| other == info_hash.as_bytes()) {
+                self.frozen.extend_from_slice(info_hash.as_bytes());
+            }
+            if self.frozen.len() >= SAMPLES_MAX * 20 {
+                return;
+            }
+        }
+    }
+}
