@@ -15,7 +15,6 @@ mod keyed;
 pub mod krpc;
 mod lookup;
 mod node;
-
 mod owners;
 mod prefix;
 mod reach;

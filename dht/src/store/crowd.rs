@@ -1,10 +1,13 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use rand_core::Rng;
 
 use super::lot::Permutation;
-use super::peers::PEER_LIFETIME;
 use crate::scrape::SCRAPE_PEERS_MAX;
+
+/// How long a peer is kept after its last announce.
+pub const PEER_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// The peers of a swarm that is larger than a few, or of IPv6.
 #[derive(Debug, Default)]

@@ -9,4 +9,5 @@ mod peers;
 #[cfg(test)]
 mod tests;
 
-pub use peers::{PEER_LIFETIME, PeerStore, SAMPLE_INTERVAL, Samples, Scrape};
+pub use crowd::PEER_LIFETIME;
+pub use peers::{PeerStore, SAMPLE_INTERVAL, Samples, Scrape};

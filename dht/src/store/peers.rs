@@ -14,9 +14,6 @@ use crate::keyed::KeyedState;
 use crate::owners::{Owner, Owners};
 use crate::scrape::{BloomFilter, SCRAPE_PEERS_MAX};
 
-/// How long a peer is kept after its last announce.
-pub const PEER_LIFETIME: Duration = Duration::from_secs(30 * 60);
-
 /// How long one subset of the info hashes is handed out (BEP 51 allows up to six hours).
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(3600);
 
