@@ -109,6 +109,14 @@ impl Geometry {
         (0..self.piece_count).map(PieceIndex)
     }
 
+    /// The pieces that hold any of the `len` bytes from `offset` on; those behind the torrent's end are left out.
+    pub fn pieces_of(&self, offset: u64, len: u64) -> impl DoubleEndedIterator<Item = PieceIndex> + use<> {
+        let piece_len = u64::from(self.piece_len);
+        let index = |piece: u64| u32::try_from(piece).map_or(self.piece_count, |piece| piece.min(self.piece_count));
+        let end = if len == 0 { 0 } else { index(offset.saturating_add(len).div_ceil(piece_len)) };
+        (index(offset / piece_len)..end).map(PieceIndex)
+    }
+
     /// Whether the torrent has this piece.
     pub const fn contains(&self, piece: PieceIndex) -> bool {
         piece.0 < self.piece_count

@@ -1,6 +1,5 @@
-use super::{InfoHash, ParsePeerAddrError, PeerAddr};
+use super::{FileSelection, InfoHash, ParsePeerAddrError, ParseSelectionError, PeerAddr};
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// Longest magnet link that is read, in bytes. Real ones stay under 8 KiB, even with fifty trackers.
@@ -21,8 +20,8 @@ pub struct Magnet {
     pub trackers: Vec<String>,
     /// Web seeds (`ws`), kept as text.
     pub web_seeds: Vec<String>,
-    /// The only files to fetch (`so`, BEP 53) by index: ascending ranges that do not touch. `None` is all files.
-    pub select_only: Option<Vec<RangeInclusive<u32>>>,
+    /// The only files to fetch (`so`, BEP 53). `None` is all files.
+    pub select_only: Option<FileSelection>,
     /// All other keys and values, decoded, in the order in which they came.
     pub other: Vec<(String, String)>,
 }
@@ -41,11 +40,6 @@ impl Magnet {
         }
     }
 
-    /// Whether the file with this index is to be fetched.
-    pub fn selects(&self, file: u32) -> bool {
-        self.select_only.as_ref().is_none_or(|ranges| ranges.iter().any(|range| range.contains(&file)))
-    }
-
     fn take(&mut self, key: String, value: String) -> Result<(), ParseMagnetError> {
         // `tr.1=` numbers a key that occurs more than once; `x.pe` only looks alike.
         let name = match key.rsplit_once('.') {
@@ -60,10 +54,7 @@ impl Magnet {
                 Ok(peer) => self.peers.push(peer),
                 Err(source) => return Err(ParseMagnetError::Peer { text: value, source }),
             },
-            "so" => match parse_ranges(&value) {
-                Some(ranges) => self.select_only = Some(ranges),
-                None => return Err(ParseMagnetError::SelectOnly(value)),
-            },
+            "so" => self.select_only = Some(value.parse()?),
             _ => self.other.push((key, value)),
         }
         Ok(())
@@ -108,15 +99,8 @@ impl fmt::Display for Magnet {
         self.trackers.iter().try_for_each(|tracker| write!(f, "&tr={}", Encoded(tracker)))?;
         self.web_seeds.iter().try_for_each(|seed| write!(f, "&ws={}", Encoded(seed)))?;
         self.peers.iter().try_for_each(|peer| write!(f, "&x.pe={peer}"))?;
-        if let Some(ranges) = &self.select_only {
-            write!(f, "&so=")?;
-            for (at, range) in ranges.iter().enumerate() {
-                let comma = if at == 0 { "" } else { "," };
-                match range.start() == range.end() {
-                    true => write!(f, "{comma}{}", range.start())?,
-                    false => write!(f, "{comma}{}-{}", range.start(), range.end())?,
-                }
-            }
+        if let Some(files) = &self.select_only {
+            write!(f, "&so={files}")?;
         }
         self.other.iter().try_for_each(|(key, value)| write!(f, "&{}={}", Encoded(key), Encoded(value)))
     }
@@ -157,9 +141,9 @@ pub enum ParseMagnetError {
         /// What is wrong with it.
         source: ParsePeerAddrError,
     },
-    /// A `so` that is not a list of file numbers.
-    #[error("the file selection `so={0}` is wrong: numbers and ranges like `0,2,4-7` are needed")]
-    SelectOnly(String),
+    /// The value of `so` selects no files.
+    #[error(transparent)]
+    SelectOnly(#[from] ParseSelectionError),
 }
 
 /// Reads an info hash: 40 hexadecimal digits or 32 base32 characters, of either case.
@@ -216,28 +200,6 @@ impl Topics {
             _ => Err(ParseMagnetError::NoTopic),
         }
     }
-}
-
-/// `0,2,4-7` as ascending ranges that do not touch. `None` when it is something else.
-fn parse_ranges(text: &str) -> Option<Vec<RangeInclusive<u32>>> {
-    let mut ranges = Vec::new();
-    for range in text.split(',') {
-        let (start, end) = range.split_once('-').unwrap_or((range, range));
-        let (start, end) = (start.parse::<u32>().ok()?, end.parse::<u32>().ok()?);
-        if start > end {
-            return None;
-        }
-        ranges.push(start..=end);
-    }
-    ranges.sort_by_key(|range| *range.start());
-    ranges.dedup_by(|next, range| {
-        let touches = u64::from(*next.start()) <= u64::from(*range.end()) + 1;
-        if touches {
-            *range = *range.start()..=*range.end().max(next.end());
-        }
-        touches
-    });
-    Some(ranges)
 }
 
 /// Undoes percent encoding. A `%` that no two hexadecimal digits follow stays as it is, and what is not UTF-8 becomes
@@ -311,8 +273,7 @@ mod tests {
         assert_eq!(magnet.web_seeds, ["http://w"]);
         let peers: Vec<String> = magnet.peers.iter().map(PeerAddr::to_string).collect();
         assert_eq!(peers, ["1.2.3.4:5", "[::1]:6", "host.example:7"]);
-        assert_eq!(magnet.select_only, Some(vec![0..=0, 2..=2, 4..=7]));
-        assert!(magnet.selects(6) && !magnet.selects(3));
+        assert_eq!(magnet.select_only, Some("0,2,4-7".parse().unwrap()));
         assert_eq!(magnet.other, [("xl".to_owned(), "10".to_owned())]);
         assert_eq!(parse(&magnet.to_string()).unwrap(), magnet);
     }
@@ -341,7 +302,7 @@ mod tests {
                 format!("magnet:?xt=urn:btih:{HEX}&x.pe=nowhere"),
                 E::Peer { text: "nowhere".into(), source: ParsePeerAddrError::PortMissing },
             ),
-            (format!("magnet:?xt=urn:btih:{HEX}&so=3-1"), E::SelectOnly("3-1".into())),
+            (format!("magnet:?xt=urn:btih:{HEX}&so=3-1"), E::SelectOnly("3-1".parse::<FileSelection>().unwrap_err())),
             (format!("magnet:?{}", "a".repeat(MAGNET_LEN_MAX)), E::TooLong(MAGNET_LEN_MAX + 8)),
         ] {
             assert_eq!(parse(&text), Err(error), "{text:.80}");
@@ -371,7 +332,7 @@ mod tests {
             let ranges = ranges.map(|ranges| {
                 ranges.iter().map(|(a, b)| format!("{}-{}", a.min(b), a.max(b))).collect::<Vec<_>>().join(",")
             });
-            magnet.select_only = ranges.and_then(|text| parse_ranges(&text));
+            magnet.select_only = ranges.map(|text| text.parse().unwrap());
             prop_assert_eq!(parse(&magnet.to_string()), Ok(magnet));
         }
 
