@@ -19,11 +19,17 @@ pub(super) const END_GAME_COPIES_MAX: u8 = 3;
 pub(super) struct Pieces {
     geometry: Geometry,
     have: Bitfield,
+    /// The pieces that are to be fetched, those that we have included.
+    wanted: Bitfield,
+    /// Wanted pieces that we do not have.
+    missing: u32,
     rarity: Rarity,
     open: BTreeMap<PieceIndex, OpenPiece>,
     /// Blocks of open pieces that nobody was asked for.
     free_blocks: usize,
+    /// Bytes of the wanted pieces that we have, and of all of them.
     bytes_have: u64,
+    bytes_wanted: u64,
 }
 
 /// A piece of which blocks were asked for.
@@ -56,10 +62,25 @@ pub(super) enum Arrival {
 }
 
 impl Pieces {
-    pub(super) fn new(geometry: Geometry, have: Bitfield, chance: &mut ChaCha8Rng) -> Self {
-        let rarity = Rarity::new(geometry.piece_count(), chance, |piece| !have.contains(piece));
-        let bytes_have = have.iter().map(|piece| u64::from(geometry.piece_len(piece))).sum();
-        Self { geometry, have, rarity, open: BTreeMap::new(), free_blocks: 0, bytes_have }
+    /// `have` are verified; of the others, those in `wanted` are to be fetched.
+    pub(super) fn new(geometry: Geometry, have: Bitfield, wanted: Bitfield, chance: &mut ChaCha8Rng) -> Self {
+        let rarity =
+            Rarity::new(geometry.piece_count(), chance, |piece| wanted.contains(piece) && !have.contains(piece));
+        let len = |piece| u64::from(geometry.piece_len(piece));
+        let bytes_have = wanted.iter().filter(|piece| have.contains(*piece)).map(len).sum();
+        let bytes_wanted = wanted.iter().map(len).sum();
+        let missing = rarity.len() as u32;
+        Self {
+            geometry,
+            have,
+            wanted,
+            missing,
+            rarity,
+            open: BTreeMap::new(),
+            free_blocks: 0,
+            bytes_have,
+            bytes_wanted,
+        }
     }
 
     pub(super) fn geometry(&self) -> &Geometry {
@@ -74,8 +95,23 @@ impl Pieces {
         self.bytes_have
     }
 
+    pub(super) fn bytes_wanted(&self) -> u64 {
+        self.bytes_wanted
+    }
+
+    /// Whether every wanted piece is verified.
     pub(super) fn is_complete(&self) -> bool {
-        self.have.is_full()
+        self.missing == 0
+    }
+
+    /// Number of wanted pieces that we do not have.
+    pub(super) fn missing(&self) -> u32 {
+        self.missing
+    }
+
+    /// Whether the piece is wanted, and we do not have it.
+    pub(super) fn wants(&self, piece: PieceIndex) -> bool {
+        self.wanted.contains(piece) && !self.have.contains(piece)
     }
 
     /// Whether every block that is still missing has been asked for.
@@ -148,7 +184,7 @@ impl Pieces {
 
     /// Asks for one given block, if nobody was asked for it. Used for pieces that a peer serves while it chokes.
     pub(super) fn pick_piece(&mut self, piece: PieceIndex, peer: PeerKey, count: usize, picked: &mut Vec<Block>) {
-        if self.have.contains(piece) || !self.geometry.contains(piece) {
+        if !self.wants(piece) {
             return;
         }
         if !self.open.contains_key(&piece) {
@@ -218,6 +254,7 @@ impl Pieces {
         self.free_blocks -= open.free as usize;
         if self.have.insert(piece) {
             self.bytes_have += u64::from(self.geometry.piece_len(piece));
+            self.missing -= 1;
         }
         true
     }
@@ -298,7 +335,7 @@ impl Pieces {
         self.rarity.check_invariants();
         let mut free_blocks = 0;
         for (piece, open) in &self.open {
-            assert!(!self.have.contains(*piece), "piece {piece} is open and verified");
+            assert!(self.wants(*piece), "piece {piece} is open and verified, or not wanted");
             let free = open.blocks.iter().filter(|state| **state == BlockState::Free).count();
             let received = open.blocks.iter().filter(|state| matches!(state, BlockState::Received(_))).count();
             assert_eq!((free, received), (open.free as usize, open.received as usize), "blocks of piece {piece}");
@@ -307,8 +344,9 @@ impl Pieces {
             free_blocks += free;
         }
         assert_eq!(free_blocks, self.free_blocks, "free blocks");
-        let absent = self.geometry.piece_count() - self.have.count();
-        assert_eq!(self.rarity.len() + self.open.len(), absent as usize, "a piece is had, open or to be started");
+        let missing = self.wanted.iter().filter(|piece| !self.have.contains(*piece)).count();
+        assert_eq!(self.missing as usize, missing, "wanted pieces that are missing");
+        assert_eq!(self.rarity.len() + self.open.len(), missing, "a wanted piece is had, open or to be started");
     }
 }
 
@@ -325,7 +363,8 @@ mod tests {
         let mut chance = ChaCha8Rng::seed_from_u64(3);
         let geometry = Geometry::new(count * PIECE, PIECE).unwrap();
         let have = Bitfield::empty(geometry.piece_count());
-        (Pieces::new(geometry, have, &mut chance), chance)
+        let wanted = Bitfield::full(geometry.piece_count());
+        (Pieces::new(geometry, have, wanted, &mut chance), chance)
     }
 
     fn pick(pieces: &mut Pieces, peer: PeerKey, count: usize, chance: &mut ChaCha8Rng) -> Vec<Block> {
@@ -402,5 +441,31 @@ mod tests {
         }
         assert!(pieces.is_complete() && pick(&mut pieces, BOB, 10, &mut chance).is_empty());
         assert_eq!(pieces.bytes_have(), PIECE);
+    }
+
+    #[test]
+    fn only_wanted_pieces_are_fetched_and_counted() {
+        let mut chance = ChaCha8Rng::seed_from_u64(3);
+        let geometry = Geometry::new(6 * PIECE, PIECE).unwrap();
+        let set = |indexes: &[u32]| {
+            let mut field = Bitfield::empty(6);
+            indexes.iter().for_each(|index| assert!(field.insert(PieceIndex::new(*index))));
+            field
+        };
+        let mut pieces = Pieces::new(geometry, set(&[0, 1]), set(&[1, 2, 4]), &mut chance);
+        assert_eq!((pieces.missing(), pieces.bytes_have(), pieces.bytes_wanted()), (2, PIECE, 3 * PIECE));
+        let mut picked = pick(&mut pieces, BOB, 100, &mut chance);
+        pieces.pick_piece(PieceIndex::new(5), BOB, 4, &mut picked);
+        assert_eq!(picked.len(), 8);
+        for piece in [2, 4].map(PieceIndex::new) {
+            assert!(!pieces.is_complete() && pieces.wants(piece));
+            for block in geometry.blocks(piece) {
+                assert_eq!(pieces.handle_block(&block, BOB), Arrival::Wanted { others: 0 });
+            }
+            assert!(pieces.handle_verified(piece));
+            pieces.check_invariants();
+        }
+        assert!(pieces.is_complete());
+        assert_eq!(pieces.bytes_have(), 3 * PIECE);
     }
 }

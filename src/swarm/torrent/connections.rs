@@ -79,7 +79,8 @@ impl Torrent {
     /// The storage is open and these pieces are in it. From here on the torrent downloads and serves.
     pub fn handle_opened(&mut self, now: Instant, geometry: Geometry, have: Bitfield) {
         let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
-        self.pieces = Some(Pieces::new(geometry, have, &mut self.chance));
+        let wanted = self.wanted.clone().unwrap_or_else(|| Bitfield::full(geometry.piece_count()));
+        self.pieces = Some(Pieces::new(geometry, have, wanted, &mut self.chance));
         for key in keys {
             self.resolve_early(now, key);
         }

@@ -96,7 +96,7 @@ impl Torrent {
         }
         let full = field.is_full();
         pieces.gain(piece, &mut self.chance);
-        peer.useful += u32::from(!pieces.have().contains(piece));
+        peer.useful += u32::from(pieces.wants(piece));
         if full {
             self.promote_to_seed(key);
         }
@@ -145,11 +145,11 @@ impl Torrent {
         }
         peer.useful = match &peer.pieces {
             PeerPieces::Early(_) => 0,
-            PeerPieces::All => pieces.geometry().piece_count() - pieces.have().count(),
+            PeerPieces::All => pieces.missing(),
             PeerPieces::Some(field) => {
                 let mut useful = 0;
                 for piece in field.iter() {
-                    useful += u32::from(!pieces.have().contains(piece));
+                    useful += u32::from(pieces.wants(piece));
                     pieces.gain(piece, &mut self.chance);
                 }
                 useful

@@ -43,6 +43,8 @@ pub struct Torrent {
     /// The info dictionary, once it is known.
     info_raw: Option<bytes::Bytes>,
     metadata: MetadataFetch,
+    /// The pieces that are to be fetched; `None`: all.
+    wanted: Option<Bitfield>,
     /// `None` until the storage is open.
     pieces: Option<Pieces>,
     blame: Blame,
@@ -74,6 +76,7 @@ impl Torrent {
             candidates: Candidates::default(),
             info_raw: config.info_raw.clone(),
             metadata: MetadataFetch::new(config.info_hash),
+            wanted: None,
             pieces: None,
             blame: Blame::default(),
             senders: BTreeMap::new(),
@@ -107,7 +110,7 @@ impl Torrent {
         self.pieces.as_ref().map(Pieces::have)
     }
 
-    /// Whether every piece is verified.
+    /// Whether every wanted piece is verified.
     pub fn is_complete(&self) -> bool {
         self.pieces.as_ref().is_some_and(Pieces::is_complete)
     }
@@ -129,7 +132,7 @@ impl Torrent {
             has_metadata: self.has_metadata(),
             is_complete: self.is_complete(),
             bytes_done: self.pieces.as_ref().map_or(0, Pieces::bytes_have),
-            bytes_total: self.pieces.as_ref().map_or(0, |pieces| pieces.geometry().total_len()),
+            bytes_total: self.pieces.as_ref().map_or(0, Pieces::bytes_wanted),
             down_bps: self.down.bps(),
             up_bps: self.up.bps(),
             downloaded: self.down.total(),
@@ -181,6 +184,12 @@ impl Torrent {
         self.config.dht_port = None;
     }
 
+    /// Limits what is fetched to these pieces. To be called before [`Torrent::handle_opened`]; what we have beyond them is
+    /// served all the same.
+    pub fn select(&mut self, wanted: Bitfield) {
+        self.wanted = Some(wanted);
+    }
+
     /// Stops dialling, asking and serving; closes every connection.
     pub fn pause(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.paused, true) {
@@ -218,7 +227,8 @@ impl Torrent {
         if let Some(pieces) = &self.pieces {
             pieces.check_invariants();
             for (key, peer) in &self.peers {
-                let useful = pieces.have().missing().filter(|piece| peer.has(*piece)).count();
+                let all = pieces.geometry().pieces();
+                let useful = all.filter(|piece| pieces.wants(*piece) && peer.has(*piece)).count();
                 assert_eq!(peer.useful as usize, useful, "useful pieces of {key:?}");
                 assert!(!peer.is_connected() || peer.we_interested == (useful > 0), "interest in {key:?}");
             }
