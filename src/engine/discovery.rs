@@ -22,7 +22,7 @@ pub(super) enum Found {
     /// Addresses of peers.
     Peers(Vec<SocketAddr>),
     /// Whether it can find any, and its numbers.
-    State(Readiness, Stats),
+    State(Readiness, Box<Stats>),
 }
 
 /// The DHT as one torrent uses it.
@@ -114,7 +114,7 @@ async fn next_peers(search: &mut Option<PeerStream>) -> Option<Vec<SocketAddr>> 
 async fn next_state(ticks: &mut Interval, dht: &Dht) -> Found {
     ticks.tick().await;
     match (dht.readiness().await, dht.stats().await) {
-        (Ok(readiness), Ok(stats)) => Found::State(readiness, stats),
+        (Ok(readiness), Ok(stats)) => Found::State(readiness, Box::new(stats)),
         // The node is shut down: there is nothing more to say.
         _ => std::future::pending().await,
     }

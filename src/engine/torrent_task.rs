@@ -156,7 +156,7 @@ impl TorrentTask {
                 }
                 found = next_found(&mut self.discovery) => match found {
                     Found::Peers(peers) => self.torrent.handle_candidates(Instant::now(), PeerSource::Dht, &peers),
-                    Found::State(readiness, stats) => self.dht_state = Some((readiness, stats)),
+                    Found::State(readiness, stats) => self.dht_state = Some((readiness, *stats)),
                 },
                 (role, addrs) = self.names.next() => self.handle_named(role, &addrs),
                 surveyed = next_surveyed(&mut self.opening) => self.handle_surveyed(surveyed),
