@@ -1,6 +1,7 @@
 //! Items (BEP 44): what makes them, signs them and checks them, and the pointers to torrents in them (BEP 46).
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+pub use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signature, Signer, VerifyingKey};
 use magnes_bencode::{Reader, Writer};
 use sha1::{Digest, Sha1};
 
@@ -27,6 +28,9 @@ pub enum ItemError {
     /// The sequence number is negative.
     #[error("the sequence number {0} is negative")]
     NegativeSequence(i64),
+    /// The sequence number of the version before is the highest there is.
+    #[error("the sequence number {} is the last: no version can follow it", i64::MAX)]
+    LastSequence,
     /// The signature does not fit the key, salt, sequence number and value.
     #[error("the signature does not fit")]
     BadSignature,
@@ -72,6 +76,17 @@ impl MutableItem {
         check_fields(salt, seq, &value)?;
         let signature = key.sign(&signing_buffer(salt, seq, &value)).to_bytes();
         Ok(Self { key: key.verifying_key().to_bytes(), salt: salt.to_vec(), seq, value, signature })
+    }
+
+    /// Signs a bencoded value as the version after the one with the sequence number `seq`, or as the first one.
+    pub fn sign_after(key: &SigningKey, salt: &[u8], seq: Option<i64>, value: Vec<u8>) -> Result<Self, ItemError> {
+        let seq = seq.unwrap_or(0).checked_add(1).ok_or(ItemError::LastSequence)?;
+        Self::sign(key, salt, seq, value)
+    }
+
+    /// The torrent that the value points to, if it does (BEP 46).
+    pub fn torrent(&self) -> Option<InfoHash> {
+        parse_torrent_pointer(&self.value)
     }
 
     /// Where the item lives.

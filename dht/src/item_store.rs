@@ -60,7 +60,7 @@ impl PutError {
             PutError::Item(ItemError::ValueTooBig(_)) => ErrorCode::ValueTooBig,
             PutError::Item(ItemError::SaltTooBig(_)) => ErrorCode::SaltTooBig,
             PutError::Item(ItemError::BadSignature) => ErrorCode::BadSignature,
-            PutError::Item(ItemError::NotCanonical | ItemError::NegativeSequence(_)) => ErrorCode::Protocol,
+            PutError::Item(_) => ErrorCode::Protocol,
             PutError::CasMismatch { .. } => ErrorCode::CasMismatch,
             PutError::SequenceTooLow { .. } | PutError::SameSequence(_) => ErrorCode::SequenceTooLow,
             PutError::Busy => ErrorCode::Server,

@@ -31,7 +31,8 @@ pub use bogon::{AddressFilter, Bogon};
 pub use compact::{Contact, Family};
 #[cfg(feature = "tokio")]
 pub use driver::{
-    AnnounceGuard, AnnounceOutcome, BootstrapHost, BootstrapState, Closed, Dht, DhtBuilder, PeerStream, SpawnError,
+    AnnounceGuard, AnnounceOutcome, BootstrapHost, BootstrapState, Closed, Dht, DhtBuilder, ItemStream, OperationError,
+    PeerStream, PutGuard, SampleStream, SpawnError,
 };
 pub use event::{
     AnnouncePort, Conflict, Event, GetOutcome, LookupOutcome, NodeSamples, NotReady, OperationId, Output, PutOutcome,
@@ -50,6 +51,6 @@ pub use token::{TOKEN_EPOCH, Token, Tokens};
 pub use traffic::{Drops, PerKind, QueryKind, Traffic};
 
 /// The examples of the README, run as tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;

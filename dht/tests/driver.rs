@@ -5,7 +5,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use magnes_dht::{AnnouncePort, Closed, Dht, DhtBuilder, InfoHash, SpawnError};
+use magnes_dht::item::{self, Item, SigningKey};
+use magnes_dht::{
+    AnnouncePort, Closed, Conflict, Dht, DhtBuilder, InfoHash, ItemError, OPERATIONS_MAX, OperationError, SpawnError,
+    StartError, Target,
+};
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -63,6 +67,92 @@ async fn a_guard_keeps_announcing_the_port_of_the_socket() {
 }
 
 #[tokio::test]
+async fn items_are_put_found_and_followed() {
+    let (_router, nodes) = network(4).await;
+    let key = SigningKey::from_bytes(&[4; 32]);
+    let public = key.verifying_key().to_bytes();
+    let mut watch = nodes[3].watch(public, b"", None);
+    let pointer = item::torrent_pointer(&InfoHash::new([9; 20]));
+    let (first, outcome) = soon(nodes[0].put_next(&key, b"", &pointer)).await.expect("not closed");
+    assert_eq!((first.seq, outcome.conflict), (1, None));
+    assert!(outcome.acknowledged > 0 && outcome.refused.is_empty(), "{outcome:?}");
+    let (second, _) = soon(nodes[1].put_next(&key, b"", &pointer)).await.expect("not closed");
+    let found = soon(nodes[2].get_mutable(public, b"", None)).await.expect("not closed");
+    assert_eq!(found.item, Some(Item::Mutable(second.clone())));
+    let stale = soon(nodes[2].put_mutable(first, None)).await.expect("not closed");
+    assert_eq!(stale.conflict, Some(Conflict::SequenceTooLow { stored: 2, given: 1 }));
+
+    let followed = soon(nodes[2].watch(public, b"", None).next()).await.expect("not closed");
+    assert_eq!((&followed, followed.torrent()), (&second, Some(InfoHash::new([9; 20]))));
+    let shutdown = nodes[3].shutdown();
+    soon(shutdown).await;
+    let mut seen = Vec::new();
+    while let Ok(version) = soon(watch.next()).await {
+        seen.push(version.seq);
+    }
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert_eq!(soon(watch.next()).await, Err(Closed.into()));
+}
+
+#[tokio::test]
+async fn a_guard_keeps_an_item_and_says_how_it_goes() {
+    let (_router, nodes) = network(3).await;
+    let mut guard = nodes[0].keep_put(Item::Immutable(b"4:kept".to_vec()));
+    let outcome = soon(guard.next()).await.expect("not closed");
+    assert!(outcome.acknowledged > 0, "{outcome:?}");
+    let got = soon(nodes[2].get_immutable(item::immutable_target(b"4:kept"))).await.expect("not closed");
+    assert_eq!(got.item.map(|item| item.value().to_vec()), Some(b"4:kept".to_vec()));
+    let mut refused = nodes[0].keep_put(Item::Immutable(b"4:no".to_vec()));
+    let error = OperationError::Refused(StartError::Item(ItemError::NotCanonical));
+    assert_eq!(soon(refused.next()).await, Err(error));
+    assert_eq!(soon(refused.next()).await, Err(error), "and again");
+}
+
+#[tokio::test]
+async fn swarms_are_counted_and_info_hashes_sampled() {
+    let (router, nodes) = network(3).await;
+    let info_hash = InfoHash::new([5; 20]);
+    soon(nodes[0].announce(info_hash, AnnouncePort::Implied, true)).await.expect("not closed");
+    let count = soon(nodes[1].scrape(info_hash)).await.expect("not closed");
+    assert_eq!((count.seeds, count.downloaders), (1, 0), "{count:?}");
+    assert!(count.counted > 0);
+
+    let mut samples = nodes[2].sample(Target::new([5; 20]));
+    let mut found = Vec::new();
+    while let Some(of_one) = soon(samples.next()).await {
+        found.extend(of_one.info_hashes);
+    }
+    assert!(found.contains(&info_hash), "{found:?}");
+    assert!(matches!(samples.outcome(), Some(Ok(outcome)) if outcome.answered > 0), "{:?}", samples.outcome());
+    let mut again = nodes[2].sample_node(router.local_addrs()[0], Target::new([5; 20]));
+    assert_eq!(soon(again.next()).await, None);
+    let outcome = again.outcome().expect("it is over");
+    assert!(matches!(outcome, Err(OperationError::Refused(StartError::SampledRecently { .. }))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn operations_that_are_dropped_make_room_for_others() {
+    let node = spawn(builder(1)).await;
+    let full = OperationError::Refused(StartError::TooManyOperations);
+    let mut lookups = Vec::new();
+    for _ in 0..OPERATIONS_MAX {
+        lookups.push(node.get_peers(InfoHash::new([1; 20])));
+        if lookups.len().is_multiple_of(512) {
+            // Lets the node take what is in its mailbox.
+            soon(node.stats()).await.expect("not closed");
+        }
+    }
+    assert_eq!(soon(node.find_node(Target::new([1; 20]))).await, Err(full));
+    let mut refused = node.get_peers(InfoHash::new([1; 20]));
+    assert_eq!(soon(refused.next()).await, None);
+    assert_eq!(refused.outcome(), Some(&Err(full)));
+    lookups.truncate(OPERATIONS_MAX - 10);
+    soon(node.stats()).await.expect("not closed");
+    let ping = soon(node.ping(node.local_addrs()[0])).await;
+    assert!(ping.is_ok(), "{ping:?}");
+}
+
+#[tokio::test]
 async fn a_node_answers_a_ping_with_its_id() {
     let (router, nodes) = network(1).await;
     let (id, _) = soon(nodes[0].ping(router.local_addrs()[0])).await.expect("not closed").expect("it answers");
@@ -74,7 +164,7 @@ async fn a_closed_node_says_so() {
     let node = spawn(builder(1)).await;
     let other = node.clone();
     soon(node.shutdown()).await;
-    assert_eq!(soon(other.ping(([127, 0, 0, 1], 9).into())).await, Err(Closed));
+    assert_eq!(soon(other.ping(([127, 0, 0, 1], 9).into())).await, Err(Closed.into()));
     assert!(soon(other.get_peers(InfoHash::new([1; 20])).next()).await.is_none());
     soon(other.shutdown()).await;
 }

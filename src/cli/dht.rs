@@ -109,7 +109,6 @@ async fn spawn(args: &DhtArgs) -> Result<Dht, Failure> {
 }
 
 async fn answer(dht: &Dht, args: &DhtArgs, info_hash: Option<InfoHash>) -> Outcome {
-    let closed = |_| Failure::new(Exit::Failed, "the DHT node ended");
     dht.ready().await.map_err(closed)?;
     match (&args.question, info_hash) {
         (Question::Ping { addr }, _) => match dht.ping(*addr).await.map_err(closed)? {
@@ -149,6 +148,10 @@ async fn answer(dht: &Dht, args: &DhtArgs, info_hash: Option<InfoHash>) -> Outco
         }
         _ => Ok(Exit::Failed),
     }
+}
+
+fn closed(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failed, error)
 }
 
 fn tell(json: bool, event: &str, fields: serde_json::Value, text: impl FnOnce() -> String) {

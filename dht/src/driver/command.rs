@@ -1,9 +1,9 @@
-use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::BootstrapHost;
+use crate::item::{Item, MutableItem};
 use crate::{AnnouncePort, Event, InfoHash, NodeId, Readiness, Stats, Target};
 
 /// Commands that wait for the task at most. A handle that finds no room waits in a task of its own.
@@ -18,21 +18,11 @@ pub(super) type Ticket = u64;
 /// What a handle wants of the task that owns the node.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Begin an operation, whose events go to `events`.
+    /// Begin an operation, whose events go to `events`. Nothing is begun when that is closed already, which is how a
+    /// `Cancel` is noticed that overtook its start in a full mailbox.
     Start { ticket: Ticket, request: Request, events: mpsc::Sender<Event> },
     /// Nobody waits for this operation any more.
     Cancel(Ticket),
-    /// Announce now and again until told to stop; not at all when `wanted` is closed already, which is how a stop that
-    /// overtook its start in a full mailbox is noticed.
-    KeepAnnounced {
-        ticket: Ticket,
-        info_hash: InfoHash,
-        port: AnnouncePort,
-        seed: bool,
-        wanted: oneshot::Receiver<Infallible>,
-    },
-    /// End a `KeepAnnounced`.
-    StopAnnouncing(Ticket),
     /// Ask an address whether a node lives there.
     AddNode(SocketAddr),
     /// Say something about the node.
@@ -47,7 +37,17 @@ pub(super) enum Request {
     GetPeers(InfoHash),
     FindNode(Target),
     Announce { info_hash: InfoHash, port: AnnouncePort, seed: bool },
+    KeepAnnounced { info_hash: InfoHash, port: AnnouncePort, seed: bool },
     Ping(SocketAddr),
+    GetImmutable(Target),
+    GetMutable { key: [u8; 32], salt: Vec<u8>, above: Option<i64> },
+    PutImmutable(Vec<u8>),
+    PutMutable { item: Box<MutableItem>, cas: Option<i64> },
+    KeepPut(Box<Item>),
+    Watch { key: [u8; 32], salt: Vec<u8>, seen: Option<i64> },
+    Scrape(InfoHash),
+    Sample(Target),
+    SampleNode { addr: SocketAddr, target: Target },
 }
 
 /// Questions that the node answers at once.

@@ -1,37 +1,25 @@
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use ed25519_dalek::SigningKey;
+use tokio::sync::{broadcast, oneshot};
 
 use super::DhtBuilder;
 use super::bootstrap::BootstrapHost;
-use super::command::{Command, OPERATION_EVENTS_MAX, Question, Request, Ticket};
-use crate::{AnnouncePort, Contact, Event, InfoHash, NodeId, Readiness, Stats, Target};
-
-/// The node is shut down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the DHT node is shut down")]
-pub struct Closed;
+use super::command::{Command, Question, Request};
+use super::operation::{Closed, Operation, OperationError, Shared};
+use super::streams::{AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream};
+use crate::item::{Item, MutableItem};
+use crate::{
+    AnnouncePort, Contact, Event, GetOutcome, InfoHash, NodeId, PutOutcome, Readiness, ScrapeOutcome, StartError,
+    Stats, Target,
+};
 
 /// A handle on a running node. Clones lead to the same node, which ends with [`Dht::shutdown`] or with its last handle.
 #[derive(Debug, Clone)]
 pub struct Dht {
     shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) events: broadcast::Sender<Event>,
-    pub(super) local_addrs: Vec<SocketAddr>,
-    pub(super) runtime: Handle,
-    pub(super) ticket_next: AtomicU64,
 }
 
 /// How an announce went.
@@ -47,6 +35,28 @@ pub struct AnnounceOutcome {
 
 impl Dht {
     /// Describes a node to be started.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use magnes_dht::{AnnouncePort, Dht, InfoHash};
+    ///
+    /// let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let first = Dht::builder().listen(local).spawn().await?;
+    /// let second = Dht::builder().listen(local).bootstrap(first.local_addrs()[0]).spawn().await?;
+    /// second.ready().await?;
+    ///
+    /// let info_hash = InfoHash::new([1; 20]);
+    /// second.announce(info_hash, AnnouncePort::Explicit(6881), true).await?;
+    /// let mut peers = second.get_peers(info_hash);
+    /// assert_eq!(peers.next().await, Some(vec!["127.0.0.1:6881".parse()?]));
+    /// assert_eq!(peers.next().await, None);
+    ///
+    /// second.shutdown().await;
+    /// assert!(second.stats().await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder() -> DhtBuilder {
         DhtBuilder::default()
     }
@@ -58,55 +68,202 @@ impl Dht {
     /// Looks for the peers of a torrent. The stream yields them as replies arrive and ends with the lookup; dropping it
     /// ends the lookup. On a closed node it is empty.
     pub fn get_peers(&self, info_hash: InfoHash) -> PeerStream {
-        PeerStream { operation: self.start(Request::GetPeers(info_hash)) }
+        PeerStream::new(self.start(Request::GetPeers(info_hash)))
     }
 
     /// Announces once that this host has a torrent, as a seed or not.
+    ///
+    /// # Errors
+    /// When the node is shut down, or has no room for another operation. That nobody took the announce is an outcome.
     pub async fn announce(
         &self,
         info_hash: InfoHash,
         port: AnnouncePort,
         seed: bool,
-    ) -> Result<AnnounceOutcome, Closed> {
-        let mut operation = self.start(Request::Announce { info_hash, port, seed });
-        loop {
-            if let Event::Announced { asked, acknowledged, elapsed, .. } = operation.next().await.ok_or(Closed)? {
-                return Ok(AnnounceOutcome { asked, acknowledged, elapsed });
+    ) -> Result<AnnounceOutcome, OperationError> {
+        let outcome = |event| match event {
+            Event::Announced { asked, acknowledged, elapsed, .. } => {
+                Some(AnnounceOutcome { asked, acknowledged, elapsed })
             }
-        }
+            _ => None,
+        };
+        self.start(Request::Announce { info_hash, port, seed }).find(outcome).await
     }
 
     /// Announces a torrent now and again, as long as the guard that is returned lives.
     pub fn keep_announced(&self, info_hash: InfoHash, port: AnnouncePort) -> AnnounceGuard {
-        let ticket = self.ticket();
-        let (wants, wanted) = oneshot::channel();
-        self.send(Command::KeepAnnounced { ticket, info_hash, port, seed: false, wanted });
-        AnnounceGuard { dht: self.clone(), ticket, _wants: wants }
+        AnnounceGuard::new(self.start(Request::KeepAnnounced { info_hash, port, seed: false }))
     }
 
     /// The nodes nearest to a point, nearest first.
-    pub async fn find_node(&self, target: Target) -> Result<Vec<Contact>, Closed> {
-        let mut operation = self.start(Request::FindNode(target));
-        loop {
-            if let Event::LookupDone { outcome, .. } = operation.next().await.ok_or(Closed)? {
-                return Ok(outcome.closest);
-            }
-        }
+    ///
+    /// # Errors
+    /// As [`Dht::announce`].
+    pub async fn find_node(&self, target: Target) -> Result<Vec<Contact>, OperationError> {
+        let outcome = |event| match event {
+            Event::LookupDone { outcome, .. } => Some(outcome.closest),
+            _ => None,
+        };
+        self.start(Request::FindNode(target)).find(outcome).await
     }
 
     /// Asks an address for a sign of life: the node's id and the time it took, `None` if nothing came.
-    pub async fn ping(&self, addr: SocketAddr) -> Result<Option<(NodeId, Duration)>, Closed> {
-        let mut operation = self.start(Request::Ping(addr));
-        loop {
-            if let Event::Pinged { answer, .. } = operation.next().await.ok_or(Closed)? {
-                return Ok(answer);
-            }
-        }
+    ///
+    /// # Errors
+    /// As [`Dht::announce`].
+    pub async fn ping(&self, addr: SocketAddr) -> Result<Option<(NodeId, Duration)>, OperationError> {
+        let outcome = |event| match event {
+            Event::Pinged { answer, .. } => Some(answer),
+            _ => None,
+        };
+        self.start(Request::Ping(addr)).find(outcome).await
+    }
+
+    /// Puts an immutable item, one canonically bencoded value of at most 1000 bytes (BEP 44). It lives at
+    /// [`item::immutable_target`](crate::item::immutable_target) for about two hours.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use magnes_dht::{Dht, item};
+    ///
+    /// let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let first = Dht::builder().listen(local).spawn().await?;
+    /// let second = Dht::builder().listen(local).bootstrap(first.local_addrs()[0]).spawn().await?;
+    /// second.ready().await?;
+    ///
+    /// let value = b"12:Hello World!";
+    /// let outcome = second.put_immutable(value).await?;
+    /// assert_eq!((outcome.asked, outcome.acknowledged), (1, 1));
+    ///
+    /// let got = second.get_immutable(item::immutable_target(value)).await?;
+    /// assert_eq!(got.item.expect("it was put").value(), value);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StartError::Item`] for what is no such value, and as [`Dht::announce`].
+    pub async fn put_immutable(&self, value: &[u8]) -> Result<PutOutcome, OperationError> {
+        self.put(Request::PutImmutable(value.to_vec())).await
+    }
+
+    /// Puts a mutable item (BEP 44). With `cas`, only nodes whose stored item has this sequence number, or that have
+    /// none, take it.
+    ///
+    /// When a newer version turns up on the way, or with `cas` another one, nobody is told:
+    /// [`PutOutcome::conflict`] has the sequence numbers.
+    ///
+    /// # Errors
+    /// [`StartError::Item`] when the item does not verify, and as [`Dht::announce`].
+    pub async fn put_mutable(&self, item: MutableItem, cas: Option<i64>) -> Result<PutOutcome, OperationError> {
+        self.put(Request::PutMutable { item: Box::new(item), cas }).await
+    }
+
+    /// Puts a value as the next version of a mutable item: looks for the newest one, signs the value with the sequence
+    /// number after it (1 if there is none), and puts it only where that newest one is stored, or none. Returns what was
+    /// put too.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use magnes_dht::{Dht, item::SigningKey};
+    ///
+    /// let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let first = Dht::builder().listen(local).spawn().await?;
+    /// let second = Dht::builder().listen(local).bootstrap(first.local_addrs()[0]).spawn().await?;
+    /// second.ready().await?;
+    ///
+    /// let key = SigningKey::from_bytes(&[7; 32]);
+    /// for value in [b"3:one", b"3:two"] {
+    ///     let (_, outcome) = second.put_next(&key, b"a salt", value).await?;
+    ///     assert_eq!(outcome.acknowledged, 1);
+    /// }
+    /// let got = second.get_mutable(key.verifying_key().to_bytes(), b"a salt", None).await?;
+    /// let item = got.item.expect("it was put");
+    /// assert_eq!((item.seq(), item.value()), (Some(2), &b"3:two"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StartError::Item`] when the value or the salt is too long, or the last sequence number is in use; and as
+    /// [`Dht::announce`].
+    pub async fn put_next(
+        &self,
+        key: &SigningKey,
+        salt: &[u8],
+        value: &[u8],
+    ) -> Result<(MutableItem, PutOutcome), OperationError> {
+        let newest = self.get_mutable(key.verifying_key().to_bytes(), salt, None).await?;
+        let cas = newest.item.as_ref().and_then(Item::seq);
+        let item = MutableItem::sign_after(key, salt, cas, value.to_vec()).map_err(StartError::from)?;
+        let outcome = self.put_mutable(item.clone(), cas).await?;
+        Ok((item, outcome))
+    }
+
+    /// Puts an item now and every hour, as long as the guard that is returned lives. When a newer version of a mutable
+    /// item turns up, that one is kept.
+    pub fn keep_put(&self, item: Item) -> PutGuard {
+        PutGuard::new(self.start(Request::KeepPut(Box::new(item))))
+    }
+
+    /// Looks for an immutable item (BEP 44). That it is not there is an outcome.
+    ///
+    /// # Errors
+    /// As [`Dht::announce`].
+    pub async fn get_immutable(&self, target: Target) -> Result<GetOutcome, OperationError> {
+        self.get(Request::GetImmutable(target)).await
+    }
+
+    /// Looks for the newest version of a mutable item (BEP 44), with `above` only for one with a higher sequence number.
+    ///
+    /// # Errors
+    /// [`StartError::Item`] when the salt is too long, and as [`Dht::announce`].
+    pub async fn get_mutable(
+        &self,
+        key: [u8; 32],
+        salt: &[u8],
+        above: Option<i64>,
+    ) -> Result<GetOutcome, OperationError> {
+        self.get(Request::GetMutable { key, salt: salt.to_vec(), above }).await
+    }
+
+    /// Follows a mutable item, such as one that points to a torrent (BEP 46, [`MutableItem::torrent`]): every version
+    /// that is newer than the one before, beginning with the first that is newer than `seen` and than what this node saw
+    /// before. It is looked for at once, then after a minute, and down to every quarter of an hour while it stays the
+    /// same.
+    pub fn watch(&self, key: [u8; 32], salt: &[u8], seen: Option<i64>) -> ItemStream {
+        ItemStream::new(self.start(Request::Watch { key, salt: salt.to_vec(), seen }))
+    }
+
+    /// Counts the peers of a torrent without listing them (BEP 33).
+    ///
+    /// # Errors
+    /// As [`Dht::announce`].
+    pub async fn scrape(&self, info_hash: InfoHash) -> Result<ScrapeOutcome, OperationError> {
+        let outcome = |event| match event {
+            Event::ScrapeDone { outcome, .. } => Some(outcome),
+            _ => None,
+        };
+        self.start(Request::Scrape(info_hash)).find(outcome).await
+    }
+
+    /// Asks the nodes on the way to a point for info hashes that they store (BEP 51), each no more often than it wants.
+    /// Random points, one after the other, show the whole network.
+    pub fn sample(&self, target: Target) -> SampleStream {
+        SampleStream::new(self.start(Request::Sample(target)))
+    }
+
+    /// Asks one node for info hashes that it stores (BEP 51), and its contacts near `target`. The stream yields once at
+    /// most; it ends with [`StartError::SampledRecently`] when the node does not want to be asked yet.
+    pub fn sample_node(&self, addr: SocketAddr, target: Target) -> SampleStream {
+        SampleStream::new(self.start(Request::SampleNode { addr, target }))
     }
 
     /// Tells of an address where a node may live, as a PORT message does (BEP 5). It is asked before it is believed.
     pub fn add_node(&self, addr: SocketAddr) {
-        self.send(Command::AddNode(addr));
+        self.shared.send(Command::AddNode(addr));
     }
 
     /// Numbers about the node.
@@ -159,104 +316,28 @@ impl Dht {
     }
 
     fn start(&self, request: Request) -> Operation {
-        let ticket = self.ticket();
-        let (events, receiver) = mpsc::channel(OPERATION_EVENTS_MAX);
-        self.send(Command::Start { ticket, request, events });
-        Operation { dht: self.clone(), ticket, events: receiver, is_done: false }
+        Operation::start(Arc::clone(&self.shared), request)
+    }
+
+    async fn get(&self, request: Request) -> Result<GetOutcome, OperationError> {
+        let outcome = |event| match event {
+            Event::GetDone { outcome, .. } => Some(outcome),
+            _ => None,
+        };
+        self.start(request).find(outcome).await
+    }
+
+    async fn put(&self, request: Request) -> Result<PutOutcome, OperationError> {
+        let outcome = |event| match event {
+            Event::PutDone { outcome, .. } => Some(outcome),
+            _ => None,
+        };
+        self.start(request).find(outcome).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Closed> {
         let (answer, answered) = oneshot::channel();
         self.shared.commands.send(Command::Ask(question(answer))).await.map_err(|_| Closed)?;
         answered.await.map_err(|_| Closed)
-    }
-
-    fn ticket(&self) -> Ticket {
-        self.shared.ticket_next.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Hands a command over without waiting. When the mailbox is full, a small task of its own waits for room; a closed
-    /// node needs no command.
-    fn send(&self, command: Command) {
-        if let Err(mpsc::error::TrySendError::Full(command)) = self.shared.commands.try_send(command) {
-            let commands = self.shared.commands.clone();
-            self.shared.runtime.spawn(async move { commands.send(command).await });
-        }
-    }
-}
-
-/// An operation under way; dropping it cancels it.
-#[derive(Debug)]
-struct Operation {
-    dht: Dht,
-    ticket: Ticket,
-    events: mpsc::Receiver<Event>,
-    is_done: bool,
-}
-
-impl Operation {
-    async fn next(&mut self) -> Option<Event> {
-        std::future::poll_fn(|context| self.poll_next(context)).await
-    }
-
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        let event = std::task::ready!(self.events.poll_recv(context));
-        self.is_done |= event.is_none();
-        Poll::Ready(event)
-    }
-}
-
-impl Drop for Operation {
-    fn drop(&mut self) {
-        if !self.is_done {
-            self.dht.send(Command::Cancel(self.ticket));
-        }
-    }
-}
-
-/// The peers of a torrent, as replies name them. Dropping it ends the lookup.
-#[derive(Debug)]
-#[must_use = "dropping the stream ends the lookup"]
-pub struct PeerStream {
-    operation: Operation,
-}
-
-impl PeerStream {
-    /// The peers of the next reply that names any; `None` when the lookup is over. The same peer may come twice.
-    pub async fn next(&mut self) -> Option<Vec<SocketAddr>> {
-        std::future::poll_fn(|context| self.poll_peers(context)).await
-    }
-
-    fn poll_peers(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<SocketAddr>>> {
-        loop {
-            match std::task::ready!(self.operation.poll_next(context)) {
-                Some(Event::Peers { peers, .. }) => return Poll::Ready(Some(peers)),
-                Some(_) => {}
-                None => return Poll::Ready(None),
-            }
-        }
-    }
-}
-
-impl futures_core::Stream for PeerStream {
-    type Item = Vec<SocketAddr>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_peers(context)
-    }
-}
-
-/// Keeps a torrent announced; dropping it stops that.
-#[derive(Debug)]
-#[must_use = "dropping the guard stops the announces"]
-pub struct AnnounceGuard {
-    dht: Dht,
-    ticket: Ticket,
-    _wants: oneshot::Sender<Infallible>,
-}
-
-impl Drop for AnnounceGuard {
-    fn drop(&mut self) {
-        self.dht.send(Command::StopAnnouncing(self.ticket));
     }
 }

@@ -14,12 +14,16 @@ mod bootstrap;
 mod builder;
 mod command;
 mod handle;
+mod operation;
 mod resolve;
 mod state;
+mod streams;
 mod sys;
 mod task;
 mod unreachable;
 
 pub use bootstrap::{BootstrapHost, BootstrapState};
 pub use builder::{DhtBuilder, SpawnError};
-pub use handle::{AnnounceGuard, AnnounceOutcome, Closed, Dht, PeerStream};
+pub use handle::{AnnounceOutcome, Dht};
+pub use operation::{Closed, OperationError};
+pub use streams::{AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream};

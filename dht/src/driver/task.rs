@@ -16,7 +16,8 @@ use tokio::time::Sleep;
 use super::batch::{Inbox, Outbox};
 use super::bootstrap::Hosts;
 use super::command::{COMMANDS_MAX, Command, Question, Request, Ticket};
-use super::handle::{Dht, Shared};
+use super::handle::Dht;
+use super::operation::Shared;
 use super::resolve::{Resolution, resolve};
 use super::state::StateFile;
 use super::unreachable::{UNREACHABLE_MAX, watch};
@@ -265,20 +266,9 @@ impl Task {
                     self.tickets.insert(ticket, operation);
                 }
             }
-            Command::KeepAnnounced { ticket, info_hash, port, seed, mut wanted } => {
-                if wanted.try_recv() != Err(oneshot::error::TryRecvError::Closed) {
-                    let operation = self.node.keep_announced(now, info_hash, port, seed);
-                    self.tickets.insert(ticket, operation);
-                }
-            }
             Command::Cancel(ticket) => {
                 if let Some(operation) = self.tickets.remove(&ticket) {
                     self.operations.remove(&operation);
-                    self.node.cancel(now, operation);
-                }
-            }
-            Command::StopAnnouncing(ticket) => {
-                if let Some(operation) = self.tickets.remove(&ticket) {
                     self.node.cancel(now, operation);
                 }
             }
@@ -293,7 +283,17 @@ impl Task {
             Request::GetPeers(info_hash) => self.node.get_peers(now, info_hash),
             Request::FindNode(target) => self.node.find_node(now, target),
             Request::Announce { info_hash, port, seed } => self.node.announce(now, info_hash, port, seed),
+            Request::KeepAnnounced { info_hash, port, seed } => self.node.keep_announced(now, info_hash, port, seed),
             Request::Ping(addr) => self.node.ping(now, addr),
+            Request::GetImmutable(target) => self.node.get_immutable(now, target),
+            Request::GetMutable { key, salt, above } => self.node.get_mutable(now, key, &salt, above),
+            Request::PutImmutable(value) => self.node.put_immutable(now, &value),
+            Request::PutMutable { item, cas } => self.node.put_mutable(now, &item, cas),
+            Request::KeepPut(item) => self.node.keep_put(now, *item),
+            Request::Watch { key, salt, seen } => self.node.watch(now, key, &salt, seen),
+            Request::Scrape(info_hash) => self.node.scrape(now, info_hash),
+            Request::Sample(target) => self.node.sample(now, target),
+            Request::SampleNode { addr, target } => self.node.sample_node(now, addr, target),
         }
     }
 
