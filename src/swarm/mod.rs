@@ -19,6 +19,10 @@ mod pieces;
 
 mod torrent;
 
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests begin somewhere in time")]
+mod tests;
+
 pub use event::{BanReason, CloseCause, CloseReason, DiskEvent, Event, Hello, Output, PeerKey, PeerSource};
 pub use search::SearchSchedule;
 pub use status::{Reason, Status};

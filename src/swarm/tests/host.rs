@@ -1,0 +1,185 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::disk::Disk;
+use super::payload::Payload;
+use super::uplink::{Item, Uplink};
+use super::vice::Vice;
+use crate::model::{Bitfield, Block};
+use crate::swarm::event::{Event, Hello, PeerKey};
+use crate::swarm::{Torrent, TorrentConfig};
+use crate::wire::{ExtendedHandshake, Message};
+
+/// One host by its place in the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct HostId(pub(super) usize);
+
+/// What a host is made with.
+#[derive(Debug, Clone)]
+pub(super) struct Traits {
+    /// The pieces it begins with; `None`: it has not even the metadata.
+    pub(super) have: Option<Bitfield>,
+    /// What it sends at most, in bytes per second.
+    pub(super) up_bps: u64,
+    /// What it receives at most, in bytes per second.
+    pub(super) down_bps: u64,
+    /// One way from it to the middle of the network.
+    pub(super) latency: Duration,
+    /// From a write or read to its answer.
+    pub(super) disk_latency: Duration,
+    pub(super) vice: Vice,
+    /// Whether it has the Fast extension.
+    pub(super) fast: bool,
+    /// The requests it keeps queued, as it says.
+    pub(super) reqq: Option<u32>,
+    /// Whether it says that it will not download.
+    pub(super) upload_only: bool,
+    /// Its machine's limits.
+    pub(super) limit: fn(&mut TorrentConfig),
+}
+
+impl Traits {
+    /// Fast in all, without vices.
+    pub(super) fn new(have: Option<Bitfield>) -> Self {
+        Self {
+            have,
+            up_bps: 200 << 20,
+            down_bps: 200 << 20,
+            latency: Duration::from_millis(10),
+            disk_latency: Duration::from_millis(1),
+            vice: Vice::Honest,
+            fast: true,
+            reqq: Some(2000),
+            upload_only: false,
+            limit: |_| {},
+        }
+    }
+}
+
+/// What a host was seen to do.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) events: Vec<(Instant, Event)>,
+    pub(super) completed_at: Option<Instant>,
+    /// Blocks it sent, in bytes.
+    pub(super) payload_sent: u64,
+    /// Blocks that reached it, in bytes.
+    pub(super) payload_received: u64,
+    pub(super) blocks_sent: u64,
+    /// Requests it made.
+    pub(super) requests: u64,
+    /// Cancels it sent.
+    pub(super) cancels: u64,
+    /// Requests of one peer that waited for an answer at most.
+    pub(super) requests_waiting_max: usize,
+    /// When it choked and unchoked which peer.
+    pub(super) chokes: Vec<(Instant, HostId, bool)>,
+    /// Whom it dialled.
+    pub(super) dials: Vec<(Instant, SocketAddr)>,
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) host: HostId,
+    pub(super) key: PeerKey,
+}
+
+/// One machine with its disk and its line.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) traits: Traits,
+    pub(super) addr: SocketAddr,
+    pub(super) peer_id: [u8; 20],
+    pub(super) torrent: Torrent,
+    pub(super) disk: Disk,
+    pub(super) uplink: Uplink,
+    /// When the last byte on its way in will have arrived.
+    pub(super) inbound_until: Instant,
+    pub(super) ends: BTreeMap<PeerKey, End>,
+    /// Requests of each peer that wait for an answer.
+    pub(super) waiting: BTreeMap<PeerKey, Vec<Block>>,
+    pub(super) timer: Option<Instant>,
+    /// Whether it is off the network, and silent.
+    pub(super) vanished: bool,
+    pub(super) seen: Seen,
+}
+
+impl Host {
+    pub(super) fn new(id: HostId, traits: Traits, payload: &Payload, seed: u64, now: Instant) -> Self {
+        let mut peer_id = [0; 20];
+        let number = id.0 as u8;
+        peer_id[..8].copy_from_slice(b"-MG0100-");
+        // The order of the ids is not that of the hosts.
+        peer_id[8] = number.wrapping_mul(167);
+        peer_id[9] = number;
+        let mut config = TorrentConfig::new(payload.info_hash, peer_id);
+        config.info_raw = traits.have.as_ref().map(|_| payload.info_raw.clone());
+        (traits.limit)(&mut config);
+        let mut chance = [number; 32];
+        chance[..8].copy_from_slice(&seed.to_be_bytes());
+        let mut torrent = Torrent::new(config, chance, now);
+        if let Some(have) = traits.have.clone() {
+            torrent.handle_opened(now, payload.geometry, have);
+        }
+        Self {
+            addr: ([10, 0, 0, number + 1], 6881).into(),
+            peer_id,
+            torrent,
+            disk: Disk::new(payload.clone()),
+            uplink: Uplink::new(traits.up_bps),
+            inbound_until: now,
+            ends: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            timer: None,
+            vanished: false,
+            seen: Seen::default(),
+            traits,
+        }
+    }
+
+    /// Its handshake with another host.
+    pub(super) fn hello_to(&self, other: &Host) -> Hello {
+        let fast = self.traits.fast && other.traits.fast;
+        Hello { peer_id: self.peer_id, fast, extension: true, dht: false }
+    }
+
+    /// Its extension handshake.
+    pub(super) fn extended(&self, payload: &Payload) -> Message {
+        Message::ExtendedHandshake(ExtendedHandshake {
+            ut_metadata: true,
+            metadata_size: self.torrent.has_metadata().then_some(payload.info_raw.len() as u32),
+            reqq: self.traits.reqq,
+            port: Some(self.addr.port()),
+            client: None,
+            your_ip: None,
+            upload_only: self.traits.upload_only,
+        })
+    }
+
+    /// Queues what the machine sends, after what its vice makes of it.
+    pub(super) fn post(&mut self, key: PeerKey, message: Message) {
+        let answered = match &message {
+            Message::Piece { piece, begin, data } => {
+                self.seen.blocks_sent += 1;
+                self.seen.payload_sent += data.len() as u64;
+                Some(Block { piece: *piece, begin: *begin, len: data.len() as u32 })
+            }
+            Message::Reject(block) => Some(*block),
+            _ => None,
+        };
+        if let (Some(block), Some(waiting)) = (answered, self.waiting.get_mut(&key)) {
+            waiting.retain(|other| *other != block);
+        }
+        let message = self.traits.vice.on_send(message, self.seen.blocks_sent);
+        self.uplink.push(key, Item::Message(message));
+    }
+
+    /// Notes a request that reached the host.
+    pub(super) fn note_request(&mut self, key: PeerKey, block: Block) {
+        let waiting = self.waiting.entry(key).or_default();
+        waiting.push(block);
+        self.seen.requests_waiting_max = self.seen.requests_waiting_max.max(waiting.len());
+    }
+}

@@ -1,0 +1,11 @@
+//! Several [`Torrent`](super::Torrent) machines in a world of virtual time: what they decide together.
+
+mod disk;
+mod payload;
+mod uplink;
+mod vice;
+
+mod host;
+mod world;
+
+mod transfer;

@@ -1,0 +1,74 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::swarm::event::{Hello, PeerKey};
+use crate::wire::{Message, PeerFault};
+
+/// What goes over a connection, in its order.
+#[derive(Debug)]
+pub(super) enum Item {
+    Hello(Hello),
+    Message(Message),
+    Close,
+    /// Made by the receiver's own link after a long silence.
+    Fault(PeerFault),
+}
+
+impl Item {
+    /// Its length on the wire, about.
+    fn len(&self) -> u64 {
+        match self {
+            Self::Hello(_) => 68,
+            Self::Message(Message::Piece { data, .. }) => 13 + data.len() as u64,
+            Self::Message(Message::Bitfield(bytes)) => 5 + bytes.len() as u64,
+            Self::Message(Message::Metadata(_)) => 16 * 1024,
+            Self::Message(_) => 17,
+            Self::Close | Self::Fault(_) => 0,
+        }
+    }
+
+    /// Bytes of blocks in it.
+    pub(super) fn payload_bytes(&self) -> u32 {
+        match self {
+            Self::Message(Message::Piece { data, .. }) => data.len() as u32,
+            _ => 0,
+        }
+    }
+}
+
+/// The way out of one host: one message at a time at a given rate, the connections in turn.
+#[derive(Debug)]
+pub(super) struct Uplink {
+    bps: u64,
+    queues: BTreeMap<PeerKey, VecDeque<Item>>,
+    last: PeerKey,
+    pub(super) busy: bool,
+}
+
+impl Uplink {
+    pub(super) fn new(bps: u64) -> Self {
+        Self { bps, queues: BTreeMap::new(), last: PeerKey::new(0), busy: false }
+    }
+
+    pub(super) fn push(&mut self, key: PeerKey, item: Item) {
+        self.queues.entry(key).or_default().push_back(item);
+    }
+
+    /// The next item, and how long it takes.
+    pub(super) fn next(&mut self) -> Option<(PeerKey, Item, Duration)> {
+        let after = self.queues.range(self.last..).map(|(key, _)| *key).find(|key| *key > self.last);
+        let key = after.or_else(|| self.queues.keys().next().copied())?;
+        let queue = self.queues.get_mut(&key)?;
+        let item = queue.pop_front()?;
+        if queue.is_empty() {
+            self.queues.remove(&key);
+        }
+        self.last = key;
+        let takes = Duration::from_nanos(item.len() * 1_000_000_000 / self.bps);
+        Some((key, item, takes))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.queues.clear();
+    }
+}
