@@ -51,6 +51,23 @@ impl Candidates {
         self.queue.insert((now, promise, addr))
     }
 
+    /// A peer that connected to us listens here: it need not be dialled before that connection ends. Returns whether the
+    /// address may be dialled at all.
+    pub(super) fn adopt(&mut self, addr: SocketAddr) -> bool {
+        if !is_dialable(&addr) || self.is_banned(&addr) {
+            return false;
+        }
+        if let Some(candidate) = self.by_addr.get_mut(&addr) {
+            if let Some(due) = candidate.due.take() {
+                self.queue.remove(&(due, candidate.promise, addr));
+            }
+        } else if self.by_addr.len() < CANDIDATES_MAX {
+            let promise = promise(PeerSource::Incoming);
+            self.by_addr.insert(addr, Candidate { promise, failures: 0, due: None });
+        }
+        true
+    }
+
     /// The next address to dial, if one is due; it counts as being dialled from here on.
     pub(super) fn next(&mut self, now: Instant) -> Option<SocketAddr> {
         let (due, _, addr) = *self.queue.first()?;
@@ -168,6 +185,19 @@ mod tests {
         assert_eq!(candidates.next(now), Some(addr(2, 1)));
         assert_eq!(candidates.next(now), Some(addr(1, 1)));
         assert_eq!(candidates.next(now), None);
+    }
+
+    #[test]
+    fn an_adopted_address_waits_for_the_end_of_its_connection() {
+        let now = Instant::now();
+        let mut candidates = Candidates::default();
+        candidates.add(now, addr(1, 1), PeerSource::Dht);
+        assert!(candidates.adopt(addr(1, 1)) && candidates.adopt(addr(2, 1)));
+        assert!(!candidates.adopt(addr(3, 0)), "port 0");
+        assert!(!candidates.add(now, addr(2, 1), PeerSource::Dht), "known");
+        assert_eq!(candidates.next(now), None);
+        candidates.handle_ended(now, addr(2, 1));
+        assert_eq!(candidates.next(now + RECONNECT), Some(addr(2, 1)));
     }
 
     #[test]

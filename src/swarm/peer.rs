@@ -12,6 +12,23 @@ use crate::model::{Bitfield, Block, PieceIndex};
 const RATE_WINDOW: Duration = Duration::from_secs(20);
 /// Requests to a peer of which nothing is known yet.
 const DEPTH_START: usize = 16;
+/// Requests to the slowest of peers: one that is on its way and one behind it.
+const DEPTH_MIN: usize = 2;
+/// Requests that a peer keeps queued when it does not say how many: what the commonest clients keep at least.
+const REQUEST_QUEUE_UNTOLD: u32 = 250;
+/// Requests under way cover the round trip and this much. Less would let a peer run dry while we are busy; more only waits
+/// in its queue, while others might have had the blocks sooner and a piece takes longer until it can be passed on.
+const ASK_AHEAD: Duration = Duration::from_millis(100);
+/// The rate that the depth follows looks back about this far.
+const DEPTH_RATE_WINDOW: Duration = Duration::from_secs(2);
+/// A peer that rejects what it might serve is left alone for so long; twice as long each further time.
+const REST_MIN: Duration = Duration::from_millis(500);
+/// Doublings of that rest at most: about a minute.
+const REST_DOUBLINGS_MAX: u32 = 7;
+/// Pieces that a peer rejected and is not asked for again, at most; the oldest is forgiven.
+const REFUSED_MAX: usize = 64;
+/// A sample of the pace counts for one in so many.
+const PACE_WEIGHT: u32 = 8;
 /// Haves of a peer that are kept before the metadata are known.
 const EARLY_HAVES_MAX: usize = 10_000;
 
@@ -19,8 +36,10 @@ const EARLY_HAVES_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) addr: SocketAddr,
-    /// Whether we dialled; only then does `addr` tell where it listens.
+    /// Whether we dialled.
     pub(super) outgoing: bool,
+    /// Where it listens: the address we dialled, or the port it told of (BEP 10).
+    pub(super) listen: Option<SocketAddr>,
     /// `None` until both handshakes are done.
     pub(super) hello: Option<Hello>,
     pub(super) connected_at: Instant,
@@ -53,6 +72,7 @@ impl Peer {
         Self {
             addr,
             outgoing,
+            listen: outgoing.then_some(addr),
             hello: None,
             connected_at: now,
             pieces: PeerPieces::Early(EarlyPieces::default()),
@@ -68,7 +88,7 @@ impl Peer {
             metadata_budget,
             down: Rate::new(now, RATE_WINDOW),
             up: Rate::new(now, RATE_WINDOW),
-            asks: Asks::default(),
+            asks: Asks::new(now),
             serves: Serves::default(),
             allowed_by_them: Vec::new(),
             allowed_by_us: Vec::new(),
@@ -153,41 +173,53 @@ pub(super) struct Asks {
     requests: VecDeque<Request>,
     /// How many requests may be under way.
     pub(super) depth: usize,
+    /// How many the peer keeps queued, as it says.
+    queue_max: usize,
     /// Whether the depth still doubles every round trip.
     slow_start: bool,
-    /// Rate at the last tick, in bytes per second.
-    rate_before_bps: u64,
+    rate: Rate,
     /// Shortest time from a request to its block.
     rtt_min: Option<Duration>,
+    /// Time a block takes while others are under way too, on average.
+    pace: Option<Duration>,
     /// When the peer last sent a block, or was asked while nothing was under way.
     last_block_at: Option<Instant>,
     /// Since when the peer is silent and its requests are given to others.
     stalled_since: Option<Instant>,
     pub(super) snubbed: bool,
+    /// Until when the peer is not asked, because it rejected what it was asked for.
+    rest_until: Option<Instant>,
+    rests: u32,
+    refused: VecDeque<PieceIndex>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Request {
     block: Block,
     at: Instant,
-}
-
-impl Default for Asks {
-    fn default() -> Self {
-        Self {
-            requests: VecDeque::new(),
-            depth: DEPTH_START,
-            slow_start: true,
-            rate_before_bps: 0,
-            rtt_min: None,
-            last_block_at: None,
-            stalled_since: None,
-            snubbed: false,
-        }
-    }
+    /// How many were under way when it was made, itself included.
+    place: u32,
 }
 
 impl Asks {
+    fn new(now: Instant) -> Self {
+        Self {
+            requests: VecDeque::new(),
+            depth: DEPTH_START,
+            queue_max: REQUEST_QUEUE_UNTOLD as usize,
+            slow_start: true,
+            rate: Rate::new(now, DEPTH_RATE_WINDOW),
+            rtt_min: None,
+            pace: None,
+            last_block_at: None,
+            stalled_since: None,
+            snubbed: false,
+            rest_until: None,
+            rests: 0,
+            refused: VecDeque::new(),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.requests.len()
     }
@@ -196,11 +228,25 @@ impl Asks {
         self.requests.iter().map(|request| &request.block)
     }
 
+    /// The peer says how many requests it keeps queued (BEP 10, `reqq`).
+    pub(super) fn set_queue_max(&mut self, requests: u32) {
+        self.queue_max = requests.max(1) as usize;
+    }
+
+    /// How many more requests may be made. None while the peer rests from its rejects.
+    pub(super) fn room(&self, now: Instant) -> usize {
+        if self.rest_until.is_some_and(|until| now < until) {
+            return 0;
+        }
+        self.depth.min(self.queue_max).saturating_sub(self.requests.len())
+    }
+
     pub(super) fn push(&mut self, now: Instant, block: Block) {
         if self.requests.is_empty() {
             self.last_block_at = Some(now);
         }
-        self.requests.push_back(Request { block, at: now });
+        let place = self.requests.len() as u32 + 1;
+        self.requests.push_back(Request { block, at: now, place });
     }
 
     /// Takes a request out. Blocks come in the order in which they were asked for, so it is mostly the first.
@@ -208,17 +254,53 @@ impl Asks {
         self.take(block).is_some()
     }
 
-    /// A block arrived; returns whether it was asked for. The depth grows while that makes the peer faster.
+    /// A block arrived; returns whether it was asked for. The depth doubles every round trip until blocks begin to wait in
+    /// the peer's queue; from there on [`Asks::adapt`] keeps it.
     pub(super) fn handle_block(&mut self, now: Instant, block: &Block, depth_max: usize) -> bool {
         let Some(request) = self.take(block) else { return false };
-        let rtt = now.saturating_duration_since(request.at);
-        self.rtt_min = Some(self.rtt_min.map_or(rtt, |min| min.min(rtt)));
+        let took = now.saturating_duration_since(request.at);
+        let rtt_min = self.rtt_min.map_or(took, |min| min.min(took));
+        self.rtt_min = Some(rtt_min);
+        let sample = took / request.place.max(1);
+        self.pace = Some(self.pace.map_or(sample, |pace| (pace * (PACE_WEIGHT - 1) + sample) / PACE_WEIGHT));
+        self.rate.add(now, u64::from(block.len));
         self.last_block_at = Some(now);
         self.stalled_since = None;
-        if self.slow_start {
+        (self.rest_until, self.rests) = (None, 0);
+        let aim = rtt_min + ASK_AHEAD;
+        if self.slow_start && took > aim {
+            self.slow_start = false;
+            let share = aim.as_secs_f64() / took.as_secs_f64();
+            self.depth = ((self.depth as f64 * share) as usize).max(DEPTH_MIN);
+        } else if self.slow_start {
             self.depth = (self.depth + 1).min(depth_max);
         }
         true
+    }
+
+    /// The peer rejected a request although it does not choke us: it is left alone for a while, and not asked for that
+    /// piece again before it unchokes us anew. One that rejects everything would otherwise be asked as fast as it answers.
+    pub(super) fn handle_reject(&mut self, now: Instant, piece: PieceIndex) {
+        if !self.refused.contains(&piece) {
+            if self.refused.len() >= REFUSED_MAX {
+                self.refused.pop_front();
+            }
+            self.refused.push_back(piece);
+        }
+        if self.rest_until.is_none_or(|until| now >= until) {
+            self.rest_until = Some(now + REST_MIN * 2u32.pow(self.rests.min(REST_DOUBLINGS_MAX)));
+            self.rests += 1;
+        }
+    }
+
+    /// The peer serves us anew.
+    pub(super) fn handle_unchoke(&mut self) {
+        self.refused.clear();
+    }
+
+    /// Whether the peer rejected a request for this piece.
+    pub(super) fn has_refused(&self, piece: PieceIndex) -> bool {
+        self.refused.contains(&piece)
     }
 
     /// The peer is silent: it is asked for one block at a time until it sends one.
@@ -243,18 +325,34 @@ impl Asks {
         self.last_block_at.filter(|_| !self.requests.is_empty())
     }
 
-    /// Once a second: leaves the slow start when the peer does not get faster, then keeps as many requests under way as
-    /// cover the round trip and `ahead` at the measured rate.
-    pub(super) fn adapt(&mut self, rate_bps: u64, ahead: Duration, depth_max: usize) {
-        let grows = rate_bps > self.rate_before_bps + self.rate_before_bps / 10;
-        self.rate_before_bps = rate_bps;
-        if self.slow_start && (grows || rate_bps == 0) {
+    /// Whether it is known how fast the peer sends.
+    pub(super) fn has_pace(&self) -> bool {
+        self.pace.is_some()
+    }
+
+    /// About when each block under way will be here, counted from `now`. Who was silent for a while is expected to be so
+    /// for as long again.
+    pub(super) fn expected(&self, now: Instant) -> impl Iterator<Item = (&Block, Duration)> {
+        let silence = self.silent_since().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let pace = self.pace.unwrap_or_default();
+        (1..).zip(&self.requests).map(move |(place, request)| (&request.block, silence.max(pace * place)))
+    }
+
+    /// About how long the block after so many further ones would take, if it were asked for.
+    pub(super) fn expected_next(&self, further: usize) -> Duration {
+        let place = (self.requests.len() + further) as u32 + 1;
+        self.rtt_min.unwrap_or_default() + self.pace.unwrap_or_default() * place
+    }
+
+    /// Once a second: keeps as many requests under way as cover the round trip and [`ASK_AHEAD`] at the measured rate.
+    pub(super) fn adapt(&mut self, now: Instant, depth_max: usize) {
+        self.rate.update(now);
+        if self.slow_start {
             return;
         }
-        self.slow_start = false;
-        let covered_s = (self.rtt_min.unwrap_or_default() + ahead).as_secs_f64();
-        let blocks = rate_bps as f64 * covered_s / f64::from(crate::model::BLOCK_LEN);
-        self.depth = (blocks as usize).clamp(DEPTH_START.min(depth_max), depth_max);
+        let covered_s = (self.rtt_min.unwrap_or_default() + ASK_AHEAD).as_secs_f64();
+        let blocks = self.rate.bps() as f64 * covered_s / f64::from(crate::model::BLOCK_LEN);
+        self.depth = (blocks as usize + 1).clamp(DEPTH_MIN.min(depth_max), depth_max);
     }
 
     fn take(&mut self, block: &Block) -> Option<Request> {
@@ -295,30 +393,81 @@ mod tests {
         Block { piece: PieceIndex::new(0), begin: index * 16384, len: 16384 }
     }
 
+    /// Asks for as many blocks as the depth allows and gets each after `took`, all at once.
+    fn round(asks: &mut Asks, now: Instant, took: Duration) {
+        let depth = asks.depth as u32;
+        (0..depth).for_each(|index| asks.push(now, block(index)));
+        (0..depth).for_each(|index| assert!(asks.handle_block(now + took, &block(index), 500)));
+    }
+
     #[test]
-    fn the_depth_doubles_each_round_trip_and_settles_at_rate_by_time() {
+    fn the_depth_doubles_each_round_trip_until_blocks_wait_in_the_queue_of_the_peer() {
         let start = Instant::now();
-        let mut asks = Asks::default();
-        for round in 0..3u32 {
-            let now = start + Duration::from_millis(10) * round;
+        let mut asks = Asks::new(start);
+        let quick = Duration::from_millis(10);
+        for number in 0..3u32 {
             let depth = asks.depth;
-            (0..depth as u32).for_each(|index| asks.push(now, block(index)));
-            for index in 0..depth as u32 {
-                assert!(asks.handle_block(now + Duration::from_millis(10), &block(index), 500));
-            }
-            assert_eq!(asks.depth, (depth * 2).min(500));
+            round(&mut asks, start + quick * number, quick);
+            assert_eq!(asks.depth, depth * 2);
         }
-        let second = Duration::from_secs(1);
-        asks.adapt(1_638_400, second, 500);
-        assert_eq!(asks.depth, 128, "the first tick still grows");
-        asks.adapt(1_638_400, second, 500);
-        assert_eq!(asks.depth, 101, "1.01 s at 100 blocks/s");
+        round(&mut asks, start + quick * 4, Duration::from_millis(220));
+        assert_eq!(asks.depth, 64, "110 of 220 ms of 128 requests");
+        asks.adapt(start + Duration::from_secs(1), 500);
+        assert_eq!(asks.depth, 27, "0.11 s at the 240 blocks/s of this second");
+    }
+
+    #[test]
+    fn a_slow_peer_is_asked_for_little() {
+        let start = Instant::now();
+        let mut asks = Asks::new(start);
+        round(&mut asks, start, Duration::from_secs(8));
+        round(&mut asks, start + Duration::from_secs(8), Duration::from_secs(16));
+        asks.adapt(start + Duration::from_secs(24), 500);
+        assert!(asks.depth <= 17, "{}", asks.depth);
+        asks.adapt(start + Duration::from_secs(600), 500);
+        assert_eq!(asks.depth, DEPTH_MIN);
+    }
+
+    #[test]
+    fn the_queue_of_the_peer_is_never_overfilled() {
+        let now = Instant::now();
+        let mut asks = Asks::new(now);
+        asks.set_queue_max(5);
+        assert_eq!(asks.room(now), 5);
+        asks.push(now, block(0));
+        assert_eq!(asks.room(now), 4);
+        asks.set_queue_max(0);
+        assert_eq!(asks.room(now), 0, "one is under way");
+    }
+
+    #[test]
+    fn who_rejects_is_asked_ever_less_often_until_it_sends_a_block() {
+        let mut now = Instant::now();
+        let mut asks = Asks::new(now);
+        let mut rests = Vec::new();
+        for _ in 0..10 {
+            asks.push(now, block(0));
+            asks.push(now, block(1));
+            for index in 0..2 {
+                assert!(asks.remove(&block(index)));
+                asks.handle_reject(now, block(index).piece);
+            }
+            let rest = (0..).map(|step| REST_MIN * step).find(|rest| asks.room(now + *rest) > 0).unwrap();
+            rests.push(rest.as_millis() / REST_MIN.as_millis());
+            now += rest;
+        }
+        assert_eq!(rests, [1, 2, 4, 8, 16, 32, 64, 128, 128, 128]);
+        assert!(asks.has_refused(PieceIndex::new(0)));
+        asks.push(now, block(2));
+        assert!(asks.handle_block(now, &block(2), 500) && asks.room(now) > 0);
+        asks.handle_unchoke();
+        assert!(!asks.has_refused(PieceIndex::new(0)));
     }
 
     #[test]
     fn blocks_that_were_not_asked_for_are_known_as_such() {
         let now = Instant::now();
-        let mut asks = Asks::default();
+        let mut asks = Asks::new(now);
         asks.push(now, block(0));
         asks.push(now, block(1));
         assert!(!asks.handle_block(now, &block(2), 500));

@@ -11,8 +11,8 @@ use crate::model::{Bitfield, Block, Geometry, PieceIndex};
 const RANDOM_PIECES: u32 = 4;
 /// Random places tried before the order is walked for a piece that a peer has.
 const RANDOM_PROBES: u32 = 16;
-/// Peers that may be asked for the same block in the end game.
-pub(super) const END_GAME_COPIES_MAX: u8 = 3;
+/// Peers that may be asked for the same block at once.
+const COPIES_MAX: u8 = 3;
 
 /// What pieces the torrent has, which are being fetched and which come next.
 #[derive(Debug)]
@@ -114,11 +114,6 @@ impl Pieces {
         self.wanted.contains(piece) && !self.have.contains(piece)
     }
 
-    /// Whether every block that is still missing has been asked for.
-    pub(super) fn is_end_game(&self) -> bool {
-        self.free_blocks == 0 && self.rarity.len() == 0 && !self.is_complete()
-    }
-
     /// A peer that does not have everything has this piece.
     pub(super) fn gain(&mut self, piece: PieceIndex, chance: &mut ChaCha8Rng) {
         self.rarity.gain(piece, chance);
@@ -156,29 +151,15 @@ impl Pieces {
         }
     }
 
-    /// Picks up to `count` blocks that others were asked for already, the least asked first, none of them in `asked`.
-    pub(super) fn pick_end_game(
-        &mut self,
-        count: usize,
-        has: impl Fn(PieceIndex) -> bool,
-        asked: impl Fn(&Block) -> bool,
-        picked: &mut Vec<Block>,
-    ) {
-        let target = picked.len() + count;
-        for copies in 1..END_GAME_COPIES_MAX {
-            for (piece, open) in self.open.iter_mut().filter(|(piece, _)| has(**piece)) {
-                for index in 0..open.blocks.len() {
-                    if picked.len() >= target {
-                        return;
-                    }
-                    let block = self.geometry.block(*piece, index as u32);
-                    if open.blocks[index] == BlockState::Requested(copies) && !asked(&block) && !picked.contains(&block)
-                    {
-                        open.blocks[index] = BlockState::Requested(copies + 1);
-                        picked.push(block);
-                    }
-                }
+    /// One more peer is to be asked for a block that others were asked for. Returns whether it may be.
+    pub(super) fn ask_again(&mut self, block: &Block) -> bool {
+        let Some(open) = self.open.get_mut(&block.piece) else { return false };
+        match &mut open.blocks[block.index() as usize] {
+            BlockState::Requested(copies) if *copies < COPIES_MAX => {
+                *copies += 1;
+                true
             }
+            _ => false,
         }
     }
 
@@ -406,20 +387,15 @@ mod tests {
     }
 
     #[test]
-    fn the_end_game_asks_a_bounded_number_of_peers() {
+    fn a_bounded_number_of_peers_is_asked_for_one_block() {
         let (mut pieces, mut chance) = pieces(1);
-        assert_eq!(pick(&mut pieces, BOB, 10, &mut chance).len(), 4);
-        assert!(pieces.is_end_game());
-        let mut copies = Vec::new();
-        for _ in 0..5 {
-            let mut more = Vec::new();
-            pieces.pick_end_game(10, |_| true, |_| false, &mut more);
-            pieces.check_invariants();
-            copies.extend(more);
-        }
-        assert_eq!(copies.len(), 4 * usize::from(END_GAME_COPIES_MAX - 1));
-        assert_eq!(pieces.handle_block(&copies[0], EVE), Arrival::Wanted { others: END_GAME_COPIES_MAX - 1 });
-        assert_eq!(pieces.handle_block(&copies[0], BOB), Arrival::Unwanted);
+        let block = pick(&mut pieces, BOB, 1, &mut chance)[0];
+        let copies = (0..5).filter(|_| pieces.ask_again(&block)).count();
+        pieces.check_invariants();
+        assert_eq!(copies, usize::from(COPIES_MAX - 1));
+        assert_eq!(pieces.handle_block(&block, EVE), Arrival::Wanted { others: COPIES_MAX - 1 });
+        assert_eq!(pieces.handle_block(&block, BOB), Arrival::Unwanted);
+        assert!(!pieces.ask_again(&block), "it is here");
     }
 
     #[test]

@@ -8,4 +8,7 @@ mod vice;
 mod host;
 mod world;
 
+mod connections;
+mod hostile;
+mod serving;
 mod transfer;

@@ -16,7 +16,7 @@ pub(super) enum Item {
 
 impl Item {
     /// Its length on the wire, about.
-    fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         match self {
             Self::Hello(_) => 68,
             Self::Message(Message::Piece { data, .. }) => 13 + data.len() as u64,

@@ -21,12 +21,34 @@ const STEPS_PER_INSTANT_MAX: u32 = 100_000;
 enum Step {
     Timer(HostId),
     /// A connection and its handshake reach an address.
-    Knock { from: End, addr: SocketAddr, hello: Hello },
-    DialFailed { to: End, kind: std::io::ErrorKind },
+    Knock {
+        from: End,
+        addr: SocketAddr,
+        hello: Hello,
+    },
+    DialFailed {
+        to: End,
+        kind: std::io::ErrorKind,
+    },
     /// An item left its host; its line is free.
-    Sent { from: HostId, key: PeerKey, payload_bytes: u32 },
-    Arrived { at: End, item: Item },
-    Disk { host: HostId, event: DiskEvent },
+    Sent {
+        from: HostId,
+        key: PeerKey,
+        payload_bytes: u32,
+    },
+    /// An item reached the line of its receiver.
+    Reached {
+        at: End,
+        item: Item,
+    },
+    Arrived {
+        at: End,
+        item: Item,
+    },
+    Disk {
+        host: HostId,
+        event: DiskEvent,
+    },
 }
 
 /// Hosts, lines between them, and a clock that jumps from one step to the next.
@@ -38,6 +60,8 @@ pub(super) struct World {
     seed: u64,
     steps: BTreeMap<(Instant, u64), Step>,
     steps_made: u64,
+    /// The invariants of a machine are checked after every so many steps.
+    pub(super) check_every: u64,
     hosts: Vec<Host>,
 }
 
@@ -45,7 +69,16 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(payload: Payload, seed: u64) -> Self {
         let start = Instant::now();
-        Self { payload, start, now: start, seed, steps: BTreeMap::new(), steps_made: 0, hosts: Vec::new() }
+        Self {
+            payload,
+            start,
+            now: start,
+            seed,
+            steps: BTreeMap::new(),
+            steps_made: 0,
+            check_every: 1,
+            hosts: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, traits: Traits) -> HostId {
@@ -90,6 +123,19 @@ impl World {
         for at in ends {
             self.at(self.now + IDLE_TIMEOUT, Step::Arrived { at, item: Item::Fault(PeerFault::IdleTimeout) });
         }
+    }
+
+    /// A host closes every connection.
+    pub(super) fn hang_up(&mut self, id: HostId) {
+        let now = self.now;
+        self.hosts[id.0].torrent.pause(now);
+        self.drain(id);
+    }
+
+    /// What a host told of bans.
+    pub(super) fn bans(&self, id: HostId) -> impl Iterator<Item = &Event> {
+        let events = self.host(id).seen.events.iter().map(|(_, event)| event);
+        events.filter(|event| matches!(event, Event::PeerBanned { .. }))
     }
 
     /// Lets time pass until `done`; whether that came before `limit` was over.
@@ -163,6 +209,7 @@ impl World {
                 }
                 self.drain(from);
             }
+            Step::Reached { at, item } => self.handle_reached(at, item),
             Step::Arrived { at, item } => self.handle_arrived(at, item),
             Step::Disk { host, event } => {
                 if !self.hosts[host.0].vanished {
@@ -268,7 +315,9 @@ impl World {
         }
         self.transmit(id);
         let host = &mut self.hosts[id.0];
-        host.torrent.check_invariants();
+        if self.steps_made.is_multiple_of(self.check_every) {
+            host.torrent.check_invariants();
+        }
         let timer = host.torrent.next_timeout().map(|at| at.max(self.now));
         if host.timer != timer {
             host.timer = timer;
@@ -350,7 +399,7 @@ impl World {
         }
         let Some((key, item, takes)) = host.uplink.next() else { return };
         host.uplink.busy = true;
-        let to = host.ends.get(&key).copied().filter(|end| end.host != id);
+        let to = host.ends.get(&key).copied().filter(|end| (end.host, end.key) != (id, key));
         if matches!(item, Item::Close) {
             host.ends.remove(&key);
         }
@@ -359,13 +408,17 @@ impl World {
         self.at(sent_at, Step::Sent { from: id, key, payload_bytes });
         if let Some(at) = to {
             let arrives = sent_at + self.latency(id, at.host);
-            let receiver = &mut self.hosts[at.host.0];
-            let bps = receiver.traits.down_bps;
-            let taken = Duration::from_nanos(u64::from(payload_bytes) * 1_000_000_000 / bps);
-            receiver.inbound_until = receiver.inbound_until.max(arrives) + taken;
-            let arrives = receiver.inbound_until;
-            self.at(arrives, Step::Arrived { at, item });
+            self.at(arrives, Step::Reached { at, item });
         }
+    }
+
+    /// What reaches a busy line waits its turn.
+    fn handle_reached(&mut self, at: End, item: Item) {
+        let receiver = &mut self.hosts[at.host.0];
+        let takes = Duration::from_nanos(item.len() * 1_000_000_000 / receiver.traits.down_bps);
+        receiver.inbound_until = receiver.inbound_until.max(self.now) + takes;
+        let arrives = receiver.inbound_until;
+        self.at(arrives, Step::Arrived { at, item });
     }
 
     fn latency(&self, a: HostId, b: HostId) -> Duration {

@@ -21,7 +21,7 @@ impl Torrent {
     /// Addresses of peers became known.
     pub fn handle_candidates(&mut self, now: Instant, source: PeerSource, addrs: &[SocketAddr]) {
         for addr in addrs {
-            let connected = self.peers.values().any(|peer| peer.outgoing && peer.addr == *addr);
+            let connected = self.peers.values().any(|peer| peer.listen == Some(*addr));
             if !connected {
                 self.candidates.add(now, *addr, source);
             }
@@ -43,13 +43,11 @@ impl Torrent {
             return;
         }
         if hello.peer_id == self.config.peer_id {
-            let addr = self.peers[&key].addr;
-            self.close(now, key, CloseReason::OwnPeerId);
-            self.candidates.forget(&addr);
-            return;
+            return self.close(now, key, CloseReason::OwnPeerId);
         }
-        if self.is_duplicate(key, &hello) {
-            return self.close(now, key, CloseReason::Duplicate);
+        if let Some(other) = self.duplicate_of(key, &hello) {
+            let surplus = self.surplus_of(key, other, &hello);
+            self.close_surplus(now, surplus, if surplus == key { other } else { key });
         }
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.hello = Some(hello);
@@ -63,10 +61,10 @@ impl Torrent {
     /// A connection is gone. One that the torrent does not know is none of its business.
     pub fn handle_closed(&mut self, now: Instant, key: PeerKey, cause: CloseCause) {
         let Some(peer) = self.peers.get(&key) else { return };
-        let (addr, outgoing, worked) = (peer.addr, peer.outgoing, peer.is_connected());
+        let (addr, listen, worked) = (peer.addr, peer.listen, peer.is_connected());
         tracing::debug!(%addr, ?cause, "a connection is gone");
         self.remove(now, key);
-        if outgoing {
+        if let Some(addr) = listen.filter(|addr| !self.is_connected_to(addr)) {
             match cause {
                 CloseCause::DialFailed(_) | CloseCause::Fault(_) => self.candidates.handle_failed(now, addr),
                 _ if worked => self.candidates.handle_ended(now, addr),
@@ -104,15 +102,17 @@ impl Torrent {
     /// Closes a connection for a reason of ours.
     pub(super) fn close(&mut self, now: Instant, key: PeerKey, reason: CloseReason) {
         let Some(peer) = self.peers.get(&key) else { return };
-        let (addr, outgoing) = (peer.addr, peer.outgoing);
+        let (addr, listen) = (peer.addr, peer.listen);
         tracing::debug!(%addr, ?reason, "closing a connection");
         self.remove(now, key);
         self.outputs.push_back(Output::Close { peer: key, reason });
-        if outgoing {
+        if let Some(addr) = listen.filter(|addr| !self.is_connected_to(addr)) {
             match reason {
                 CloseReason::BadBitfield | CloseReason::BadRange => self.candidates.handle_failed(now, addr),
                 // Neither side will want anything of the other as long as the torrent lives.
                 CloseReason::BothComplete => self.candidates.forget(&addr),
+                // It stays known, so that nobody can name it to us again.
+                CloseReason::OwnPeerId => {}
                 _ => self.candidates.handle_ended(now, addr),
             }
         }
@@ -120,14 +120,25 @@ impl Torrent {
 
     /// Bans an address and closes its connections.
     pub(super) fn ban(&mut self, now: Instant, addr: SocketAddr, reason: BanReason) {
+        if !self.candidates.is_banned(&addr) {
+            self.tell(Event::PeerBanned { addr, reason });
+        }
         self.candidates.ban(now, addr);
-        self.tell(Event::PeerBanned { addr, reason });
-        let banned: Vec<PeerKey> =
-            self.peers.iter().filter(|(_, peer)| self.candidates.is_banned(&peer.addr)).map(|(key, _)| *key).collect();
-        for key in banned {
+        let banned = |peer: &&Peer| self.candidates.is_banned(&peer.addr);
+        let listens: Vec<SocketAddr> = self.peers.values().filter(banned).filter_map(|peer| peer.listen).collect();
+        listens.into_iter().for_each(|listen| self.candidates.ban(now, listen));
+        let banned = |peer: &Peer| {
+            self.candidates.is_banned(&peer.addr) || peer.listen.is_some_and(|addr| self.candidates.is_banned(&addr))
+        };
+        let keys: Vec<PeerKey> = self.peers.iter().filter(|(_, peer)| banned(peer)).map(|(key, _)| *key).collect();
+        for key in keys {
             self.close(now, key, CloseReason::Banned);
         }
         self.dial(now);
+    }
+
+    fn is_connected_to(&self, listen: &SocketAddr) -> bool {
+        self.peers.values().any(|peer| peer.listen.as_ref() == Some(listen))
     }
 
     fn insert(&mut self, now: Instant, addr: SocketAddr, outgoing: bool) -> PeerKey {
@@ -143,12 +154,29 @@ impl Torrent {
         key
     }
 
-    /// Whether another connection has the same peer id and IP address: peer ids alone can be copied.
-    fn is_duplicate(&self, key: PeerKey, hello: &Hello) -> bool {
+    /// Another connection with the same peer id and IP address: peer ids alone can be copied.
+    fn duplicate_of(&self, key: PeerKey, hello: &Hello) -> Option<PeerKey> {
         let ip = self.peers[&key].addr.ip();
         let same =
             |other: &Peer| other.addr.ip() == ip && other.hello.is_some_and(|other| other.peer_id == hello.peer_id);
-        self.peers.iter().any(|(other_key, other)| *other_key != key && same(other))
+        self.peers.iter().find(|(other_key, other)| **other_key != key && same(other)).map(|(key, _)| *key)
+    }
+
+    /// Which of two connections to one peer is closed. Where each side dialled one, both keep the one that the larger peer id
+    /// dialled: if each kept its own choice, both might be lost.
+    fn surplus_of(&self, fresh: PeerKey, old: PeerKey, hello: &Hello) -> PeerKey {
+        let (fresh_outgoing, old_outgoing) = (self.peers[&fresh].outgoing, self.peers[&old].outgoing);
+        let keeps_ours = self.config.peer_id > hello.peer_id;
+        if fresh_outgoing != old_outgoing && fresh_outgoing == keeps_ours { old } else { fresh }
+    }
+
+    /// Closes one of two connections to a peer. The other answers for the address.
+    fn close_surplus(&mut self, now: Instant, surplus: PeerKey, kept: PeerKey) {
+        let listen = self.peers[&surplus].listen;
+        if let Some(kept) = self.peers.get_mut(&kept) {
+            kept.listen = kept.listen.or(listen);
+        }
+        self.close(now, surplus, CloseReason::Duplicate);
     }
 
     /// The first messages: what we have. A peer without any of our pieces to fear from us learns them as we get them.

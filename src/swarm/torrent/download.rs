@@ -1,18 +1,25 @@
 //! Asking for blocks, and what becomes of those that arrive.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::Torrent;
 use crate::model::{BLOCK_LEN, Block, PieceIndex};
 use crate::swarm::event::{BanReason, DiskEvent, Event, Output, PeerKey};
+use crate::swarm::peer::Peer;
 use crate::swarm::pieces::Arrival;
-use crate::wire::Message;
+use crate::wire::{ALLOWED_FAST_COUNT, Message};
 
+/// A peer that is about to unchoke us does so within this time. What it allows is meant to give newcomers something to trade
+/// (BEP 6), and is the same for all who connect from one network: who takes it without need takes what others have taken.
+const ALLOWED_FAST_AFTER: Duration = Duration::from_secs(2);
 /// Bytes that go to the disk in one run at most.
 const WRITE_RUN_MAX: u32 = 256 * 1024;
+/// A block that is expected within this time is not asked of another peer: cancelling it would come too late.
+const RESCUE_MIN: Duration = Duration::from_millis(20);
 
 /// Consecutive blocks of one piece on their way to the disk.
 #[derive(Debug, Default)]
@@ -101,26 +108,31 @@ impl Torrent {
             return;
         }
         let credit = self.config.credit_bytes_max.saturating_sub(self.credit_used) / u64::from(BLOCK_LEN);
-        let room = peer.asks.depth.saturating_sub(peer.asks.len());
-        let count = room.min(usize::try_from(credit).unwrap_or(usize::MAX));
+        let count = peer.asks.room(now).min(usize::try_from(credit).unwrap_or(usize::MAX));
         // A peer that is asked for one block at a time would need a system call for each.
         if count == 0 || (count < peer.asks.depth / 8 && peer.asks.len() > 0) {
             return;
         }
         let mut picked = Vec::with_capacity(count);
+        let serves = |piece| peer.has(piece) && !peer.asks.has_refused(piece);
         if peer.they_choke {
+            let newcomer = pieces.have().count() < ALLOWED_FAST_COUNT as u32;
+            if !newcomer || now < peer.connected_at + ALLOWED_FAST_AFTER {
+                return;
+            }
             for piece in peer.allowed_by_them.iter().filter(|piece| peer.has(**piece)) {
                 let count = count - picked.len();
                 pieces.pick_piece(*piece, key, count, &mut picked);
             }
         } else {
-            pieces.pick(key, count, |piece| peer.has(piece), &mut self.chance, &mut picked);
-            if picked.is_empty() && pieces.is_end_game() && peer.asks.stalled_since().is_none() {
-                let asked = |block: &Block| peer.asks.blocks().any(|other| other == block);
-                pieces.pick_end_game(count, |piece| peer.has(piece), asked, &mut picked);
-            }
+            pieces.pick(key, count, serves, &mut self.chance, &mut picked);
         }
-        for block in picked {
+        self.request(now, key, picked);
+    }
+
+    fn request(&mut self, now: Instant, key: PeerKey, blocks: Vec<Block>) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        for block in blocks {
             peer.asks.push(now, block);
             self.credit_used += u64::from(block.len);
             self.outputs.push_back(Output::Send { peer: key, message: Message::Request(block) });
@@ -129,14 +141,62 @@ impl Torrent {
 
     /// Asks everybody who may have room: something became free.
     pub(super) fn ask_all(&mut self, now: Instant) {
-        let willing = |peer: &&crate::swarm::peer::Peer| {
-            peer.useful > 0
-                && (!peer.they_choke || !peer.allowed_by_them.is_empty())
-                && peer.asks.len() < peer.asks.depth
+        let willing = |peer: &&Peer| {
+            let open = !peer.they_choke || !peer.allowed_by_them.is_empty();
+            peer.useful > 0 && open && peer.asks.room(now) > 0
         };
         let keys: Vec<PeerKey> = self.peers.iter().filter(|(_, peer)| willing(peer)).map(|(key, _)| *key).collect();
         for key in keys {
             self.ask(now, key);
+        }
+    }
+
+    /// Asks a peer that has nothing to do for blocks that slower peers were asked for, those first that would come last. The
+    /// slower one is told not to send a block when it has come. This is the end game (BEP 3), and not only in the end: a
+    /// piece that a slow peer just sends us may have become available from a fast one.
+    pub(super) fn rescue(&mut self, now: Instant, key: PeerKey) {
+        let (Some(peer), Some(pieces)) = (self.peers.get(&key), &mut self.pieces) else { return };
+        let asks = &peer.asks;
+        let idle = asks.len() == 0 && !peer.they_choke && peer.we_interested && asks.stalled_since().is_none();
+        if self.paused || !idle {
+            return;
+        }
+        // A peer of which nothing is known has to show first what it can do.
+        let room = if asks.has_pace() { asks.room(now) } else { asks.room(now).min(1) };
+        let credit = self.config.credit_bytes_max.saturating_sub(self.credit_used) / u64::from(BLOCK_LEN);
+        let room = room.min(usize::try_from(credit).unwrap_or(usize::MAX));
+        if room == 0 {
+            return;
+        }
+        let serves = |piece| peer.has(piece) && !asks.has_refused(piece);
+        let mut late: BTreeMap<Block, Duration> = BTreeMap::new();
+        for (block, expected) in self.peers.values().flat_map(|peer| peer.asks.expected(now)) {
+            if expected >= RESCUE_MIN && serves(block.piece) {
+                // Asked of several, it comes from the fastest.
+                late.entry(*block).and_modify(|least| *least = expected.min(*least)).or_insert(expected);
+            }
+        }
+        let mut late: Vec<(Block, Duration)> = late.into_iter().collect();
+        late.sort_by_key(|(block, expected)| (std::cmp::Reverse(*expected), *block));
+        let mut picked = Vec::new();
+        for (block, expected) in late {
+            let sooner = asks.expected_next(picked.len()) * 2 + RESCUE_MIN;
+            if picked.len() >= room || expected < sooner {
+                break;
+            }
+            if pieces.ask_again(&block) {
+                picked.push(block);
+            }
+        }
+        self.request(now, key, picked);
+    }
+
+    /// Lets every idle peer help out.
+    pub(super) fn rescue_all(&mut self, now: Instant) {
+        let idle = |peer: &&Peer| !peer.they_choke && peer.useful > 0 && peer.asks.len() == 0;
+        let keys: Vec<PeerKey> = self.peers.iter().filter(|(_, peer)| idle(peer)).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.rescue(now, key);
         }
     }
 
@@ -146,6 +206,7 @@ impl Torrent {
         for block in peer.asks.drain() {
             pieces.release(&block, key);
             self.credit_used -= u64::from(block.len);
+            self.freed = true;
         }
     }
 

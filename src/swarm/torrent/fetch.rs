@@ -1,5 +1,6 @@
 //! The metadata: fetched from peers, and given to peers (BEP 9).
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Torrent;
@@ -12,9 +13,12 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.takes_metadata = handshake.ut_metadata;
         peer.upload_only = handshake.upload_only;
-        // Its own word, by the address family of the connection; the port we see is that of the connection.
-        if let (false, Some(port)) = (peer.outgoing, handshake.port.filter(|port| *port != 0)) {
-            tracing::trace!(addr = %peer.addr, port, "an incoming peer listens");
+        if let Some(requests) = handshake.reqq {
+            peer.asks.set_queue_max(requests);
+        }
+        if let (None, Some(port)) = (peer.listen, handshake.port.filter(|port| *port != 0)) {
+            let listen = SocketAddr::new(peer.addr.ip(), port);
+            peer.listen = self.candidates.adopt(listen).then_some(listen);
         }
         if self.has_metadata() {
             self.close_if_useless(now, key);

@@ -22,13 +22,17 @@ impl Torrent {
             }
         }
         self.write(blocks);
+        if std::mem::take(&mut self.freed) {
+            self.ask_all(now);
+        }
         self.ask(now, key);
+        self.rescue(now, key);
         self.pump(key);
     }
 
     fn handle_message(&mut self, now: Instant, key: PeerKey, message: Message) {
         match message {
-            Message::Choke => self.handle_choke(now, key),
+            Message::Choke => self.handle_choke(key),
             Message::Unchoke => self.handle_unchoke(key),
             Message::Interested => self.handle_interested(now, key, true),
             Message::NotInterested => self.handle_interested(now, key, false),
@@ -38,7 +42,7 @@ impl Torrent {
             Message::HaveNone | Message::KeepAlive | Message::Piece { .. } => {}
             Message::Request(block) => self.handle_request(now, key, block),
             Message::Cancel(block) => self.handle_cancel(key, block),
-            Message::Reject(block) => self.handle_reject(key, &block),
+            Message::Reject(block) => self.handle_reject(now, key, &block),
             Message::AllowedFast(piece) | Message::Suggest(piece) => self.handle_allowed(key, piece, &message),
             Message::Port(port) => self.handle_port(key, port),
             Message::ExtendedHandshake(handshake) => self.handle_extended(now, key, &handshake),
@@ -46,7 +50,7 @@ impl Torrent {
         }
     }
 
-    fn handle_choke(&mut self, now: Instant, key: PeerKey) {
+    fn handle_choke(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.they_choke = true;
         let fast = peer.has_fast();
@@ -56,13 +60,13 @@ impl Torrent {
         // With the Fast extension each request is rejected or served; without it all are forgotten (BEP 6).
         if !fast {
             self.release_asks(key);
-            self.ask_all(now);
         }
     }
 
     fn handle_unchoke(&mut self, key: PeerKey) {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.they_choke = false;
+            peer.asks.handle_unchoke();
         }
     }
 
@@ -188,16 +192,20 @@ impl Torrent {
         }
     }
 
-    fn handle_reject(&mut self, key: PeerKey, block: &Block) {
+    fn handle_reject(&mut self, now: Instant, key: PeerKey, block: &Block) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if !peer.asks.remove(block) {
             return;
         }
         peer.allowed_by_them.retain(|piece| *piece != block.piece);
+        if !peer.they_choke {
+            peer.asks.handle_reject(now, block.piece);
+        }
         self.credit_used -= u64::from(block.len);
         if let Some(pieces) = &mut self.pieces {
             pieces.release(block, key);
         }
+        self.freed = true;
     }
 
     fn handle_allowed(&mut self, key: PeerKey, piece: PieceIndex, message: &Message) {

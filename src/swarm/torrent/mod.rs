@@ -59,6 +59,8 @@ pub struct Torrent {
     reading: u64,
     down: Rate,
     up: Rate,
+    /// Blocks that were asked for are free again, and others may have room for them.
+    freed: bool,
     paused: bool,
     next_tick: Instant,
     next_choke: Instant,
@@ -86,6 +88,7 @@ impl Torrent {
             reading: 0,
             down: Rate::new(now, STATUS_WINDOW),
             up: Rate::new(now, STATUS_WINDOW),
+            freed: false,
             paused: false,
             next_tick: now,
             next_choke: now,
@@ -122,7 +125,7 @@ impl Torrent {
 
     /// Addresses that worked, for the next session.
     pub fn good_addrs(&self) -> Vec<SocketAddr> {
-        self.peers.values().filter(|peer| peer.outgoing && peer.is_connected()).map(|peer| peer.addr).collect()
+        self.peers.values().filter(|peer| peer.is_connected()).filter_map(|peer| peer.listen).collect()
     }
 
     /// How far the torrent is.
@@ -172,6 +175,12 @@ impl Torrent {
             _ if self.unwritten >= self.config.credit_bytes_max / 2 => Some(Reason::WaitingForDisk),
             _ => Some(Reason::WaitingForBlocks { peers: open }),
         }
+    }
+
+    /// Peers that owe us blocks and have been silent for a minute.
+    #[cfg(test)]
+    pub(super) fn snubbed_count(&self) -> usize {
+        self.peers.values().filter(|peer| peer.asks.snubbed).count()
     }
 
     /// The info dictionary as it goes to other peers (BEP 9).

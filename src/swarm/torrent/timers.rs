@@ -9,8 +9,6 @@ use crate::wire::Message;
 
 /// How often rates and depths are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// Requests under way cover the round trip and this much.
-const ASK_AHEAD: Duration = Duration::from_millis(500);
 /// A peer that owes blocks and sends none for so long is worked around: others are asked for them.
 const STALL: Duration = Duration::from_secs(20);
 /// A peer that sends nothing for so long is snubbed: it gets only the optimistic slot (Cohen 2003, "anti-snubbing").
@@ -56,7 +54,7 @@ impl Torrent {
             peer.up.update(now);
             match peer.asks.silent_since().map(|since| now.saturating_duration_since(since)) {
                 Some(silence) if silence >= STALL => stalled.push(*key),
-                _ => peer.asks.adapt(peer.down.bps(), ASK_AHEAD, self.config.request_depth_max),
+                _ => peer.asks.adapt(now, self.config.request_depth_max),
             }
         }
         for key in stalled {
@@ -69,6 +67,7 @@ impl Torrent {
             peer.asks.snubbed = snubbed(peer);
         }
         self.ask_all(now);
+        self.rescue_all(now);
     }
 
     /// Takes the requests of a silent peer back and gives them to others. It is asked for one block at a time until it

@@ -1,0 +1,97 @@
+//! Who is served, and for how long.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::host::{HostId, Traits};
+use super::payload::Payload;
+use super::world::World;
+
+/// When each peer of a host was unchoked and choked: choker turns are told from the answers to interest by their time.
+fn unchoked(world: &World, id: HostId) -> BTreeSet<HostId> {
+    let mut unchoked = BTreeSet::new();
+    for (_, peer, choke) in &world.host(id).seen.chokes {
+        if *choke {
+            unchoked.remove(peer);
+        } else {
+            unchoked.insert(*peer);
+        }
+    }
+    unchoked
+}
+
+#[test]
+fn a_seed_serves_its_slots_and_everybody_in_turn() {
+    let mut world = World::new(Payload::new(256, 64), 1);
+    let seed = world.add(Traits { up_bps: 64 << 10, limit: |config| config.upload_slots = 2, ..world.full() });
+    let leechers: Vec<HostId> = (0..8).map(|_| world.add(Traits { up_bps: 1 << 10, ..world.empty() })).collect();
+    for leecher in &leechers {
+        world.introduce(*leecher, &[seed]);
+    }
+    let mut served = BTreeSet::new();
+    for second in 0..150 {
+        world.run_for(Duration::from_secs(1));
+        let unchoked = unchoked(&world, seed);
+        assert!(unchoked.len() <= 3, "second {second}: {unchoked:?}");
+        assert!(second < 2 || unchoked.len() == 3, "second {second}: a slot is left empty");
+        served.extend(unchoked);
+    }
+    assert_eq!(served.len(), 8);
+}
+
+#[test]
+fn who_gives_is_served_within_a_round_and_keeps_its_slot() {
+    let mut world = World::new(Payload::new(256, 64), 1);
+    world.check_every = 5;
+    let count = world.payload.geometry.piece_count();
+    let mut first_half = crate::model::Bitfield::empty(count);
+    (0..count / 2).for_each(|piece| {
+        first_half.insert(crate::model::PieceIndex::new(piece));
+    });
+    let us = world.add(Traits {
+        up_bps: 256 << 10,
+        limit: |config| config.upload_slots = 1,
+        ..Traits::new(Some(first_half))
+    });
+    // One peer has what we want and sends it; the others only take.
+    let mut second_half = crate::model::Bitfield::empty(count);
+    (count / 2..count).for_each(|piece| {
+        second_half.insert(crate::model::PieceIndex::new(piece));
+    });
+    let takers: Vec<HostId> = (0..6).map(|_| world.add(Traits { up_bps: 1 << 10, ..world.empty() })).collect();
+    for taker in &takers {
+        world.introduce(*taker, &[us]);
+    }
+    world.run_for(Duration::from_secs(15));
+    let giver = world.add(Traits { up_bps: 64 << 10, ..Traits::new(Some(second_half)) });
+    world.introduce(giver, &[us]);
+    world.run_for(Duration::from_secs(12));
+    assert!(unchoked(&world, us).contains(&giver), "within a round after it began to give");
+    for _ in 0..4 {
+        world.run_for(Duration::from_secs(10));
+        assert!(unchoked(&world, us).contains(&giver), "it keeps its slot");
+    }
+}
+
+#[test]
+fn the_optimistic_slot_stays_thirty_seconds() {
+    let mut world = World::new(Payload::new(256, 64), 1);
+    let us = world.add(Traits { up_bps: 8 << 10, limit: |config| config.upload_slots = 0, ..world.full() });
+    let takers: Vec<HostId> = (0..4).map(|_| world.add(Traits { up_bps: 1 << 10, ..world.empty() })).collect();
+    for taker in &takers {
+        world.introduce(*taker, &[us]);
+    }
+    world.run_for(Duration::from_secs(200));
+    let unchokes: Vec<f64> = world
+        .host(us)
+        .seen
+        .chokes
+        .iter()
+        .filter(|(_, _, choke)| !choke)
+        .map(|(at, _, _)| (*at - world.start).as_secs_f64())
+        .collect();
+    let turns: Vec<f64> = unchokes.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(turns.len() >= 4, "{turns:?}");
+    // The first peer had the free slot before the first round.
+    assert!(turns[1..].iter().all(|turn| (29.0..=41.0).contains(turn)), "{turns:?}");
+}
