@@ -137,11 +137,19 @@ impl Reporter {
         }
     }
 
-    /// The newest state of something that has no end: in place on a terminal, only there.
+    /// The newest state of something that has no end, in a line or several: in place on a terminal, only there.
     pub(crate) fn status(&self, text: &str) {
         if let Style::Bar(bar) = &self.style {
+            if bar.message().is_empty() {
+                bar.set_style(status_style());
+            }
             bar.set_message(text.to_owned());
         }
+    }
+
+    /// Whether [`Reporter::status`] is seen.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self.style, Style::Bar(_))
     }
 
     /// Takes the progress bar away.
@@ -212,6 +220,10 @@ fn bar() -> ProgressBar {
 
 fn spinner_style() -> ProgressStyle {
     ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is valid")
+}
+
+fn status_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {msg}").expect("the template is valid")
 }
 
 fn bar_style() -> ProgressStyle {

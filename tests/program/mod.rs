@@ -29,11 +29,21 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, home: &Path) -> Self {
+        Self::start_with(args, home, &[])
+    }
+
+    /// The same with additional environment variables.
+    pub(crate) fn start_with<A: AsRef<OsStr>>(
+        args: impl IntoIterator<Item = A>,
+        home: &Path,
+        environment: &[(&str, &OsStr)],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_magnes"))
             .args(args)
             .current_dir(home)
             .env("XDG_STATE_HOME", home.join("state"))
             .env_remove("MAGNES_LOG")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -54,6 +64,12 @@ impl Program {
                 return line;
             }
         }
+    }
+
+    /// Sends it a signal, `TERM` or `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
     /// Waits for the end of both streams, then of the process.

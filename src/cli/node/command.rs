@@ -1,0 +1,247 @@
+//! The command itself: its arguments, its start, and its loop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use magnes_dht::{Dht, DhtBuilder, Event, GuardConfig, NodeConfig, Prefix, SpawnError};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::listen::{listen_default, warnings};
+use super::notify::{Manager, watchdog_interval};
+use super::status::{Rates, Status};
+use super::{http, lines, metrics};
+use crate::cli::Outcome;
+use crate::cli::args::{ReportArgs, state_dir_default};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::report::{Reporter, print_json};
+use crate::cli::signals::{Signal, Signals};
+
+/// How often a log without a terminal is told how it goes; besides whenever readiness changes.
+const LOG_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// Run a DHT node that others can begin with.
+///
+/// It answers queries within budgets, stores announces and items for others and keeps its table and ids in the state
+/// folder. Without --bootstrap it begins with the built-in list of public nodes. docs/operator.md is the guide.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// UDP address to listen on; port 0 picks a free one. May repeat: one node id each.
+    /// Default: port 6881 of every IPv4 address, and of each public IPv6 address that lasts.
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Vec<SocketAddr>,
+    /// DHT node to begin with, instead of the built-in list. May repeat.
+    #[arg(long, value_name = "HOST:PORT")]
+    bootstrap: Vec<String>,
+    /// Begin with nobody but the saved table, and wait to be asked: for the first node of a network.
+    #[arg(long, conflicts_with = "bootstrap")]
+    no_bootstrap: bool,
+    /// Folder in which the table is kept. Default: $XDG_STATE_HOME/magnes or ~/.local/state/magnes.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// TCP address of GET /metrics (for Prometheus) and GET /health (200 when ready, else 503). Not for the public.
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Print one JSON object a line on stdout: listening, status, external_address, error.
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but errors.
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
+    /// How often the status is told.
+    #[arg(long, value_name = "SECS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    status_interval: u64,
+}
+
+/// What the node gives at most.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Bytes of replies a second to everybody together, for each address that is listened on. Default: 1 MiB.
+    #[arg(long, value_name = "BYTES")]
+    max_reply_rate: Option<u32>,
+    /// Network, such as 192.0.2.0/24, that no budget applies to. May repeat. Loopback and private ones always are.
+    #[arg(long, value_name = "PREFIX")]
+    exempt: Vec<Prefix>,
+    /// Memory for peers that others announce, in MiB for each address that is listened on. Default: 4.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    peer_memory: Option<u32>,
+    /// Memory for items that others put, in MiB for each address that is listened on. Default: 2.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    item_memory: Option<u32>,
+}
+
+impl LimitArgs {
+    fn config(&self) -> NodeConfig {
+        let defaults = NodeConfig::default();
+        let bytes = |mib: Option<u32>, default| mib.map_or(default, |mib| (mib as usize).saturating_mul(1 << 20));
+        let guard = GuardConfig {
+            total_bytes_per_s: self.max_reply_rate.unwrap_or(defaults.guard.total_bytes_per_s),
+            exempt: self.exempt.clone(),
+            ..defaults.guard.clone()
+        };
+        NodeConfig {
+            guard,
+            peer_store_bytes: bytes(self.peer_memory, defaults.peer_store_bytes),
+            item_store_bytes: bytes(self.item_memory, defaults.item_store_bytes),
+            ..defaults
+        }
+    }
+}
+
+pub(crate) fn run(args: NodeArgs) -> Outcome {
+    let json = args.json;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
+    runtime.block_on(serve(args)).map_err(|failure| failure.told_as_json(json))
+}
+
+async fn serve(args: NodeArgs) -> Outcome {
+    let mut signals =
+        Signals::catch().map_err(|error| Failure::new(Exit::Failed, format!("cannot catch signals: {error}")))?;
+    let reporter = Reporter::new(ReportArgs { json: args.json, quiet: args.quiet });
+    let listen = if args.listen.is_empty() { listen_default() } else { args.listen.clone() };
+    for warning in warnings(&listen) {
+        tracing::warn!("{warning}");
+    }
+    let monitor = bind_metrics(args.metrics).await?;
+    let metrics_addr = monitor.as_ref().and_then(|listener| listener.local_addr().ok());
+    let dht = start(builder(&args, listen)?).await?;
+    if let Some(listener) = monitor {
+        let dht = dht.clone();
+        tokio::spawn(http::serve(listener, move |path| metrics::page(dht.clone(), path)));
+    }
+    let mut told = Told { reporter, json: args.json, last: None, logged: None };
+    told.listening(&dht, metrics_addr).await;
+    let manager = Manager::from_environment();
+    manager.ready();
+    let signal = watch(&dht, &mut told, &mut signals, &manager, Duration::from_secs(args.status_interval)).await;
+    manager.stopping();
+    told.reporter.finish();
+    signals.leave(async { dht.shutdown().await }).await;
+    Ok(match signal {
+        Some(Signal::Terminate) => Exit::Done,
+        Some(Signal::Interrupt) => Exit::Interrupted,
+        None => Exit::Failed,
+    })
+}
+
+async fn bind_metrics(addr: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
+    let Some(addr) = addr else { return Ok(None) };
+    let listener = http::bind(addr).await;
+    let failure = |error| Failure::new(Exit::CannotBind, format!("cannot listen on TCP {addr} for metrics: {error}"));
+    listener.map(Some).map_err(failure)
+}
+
+fn builder(args: &NodeArgs, listen: Vec<SocketAddr>) -> Result<DhtBuilder, Failure> {
+    let mut builder = Dht::builder().config(args.limits.config());
+    for addr in listen {
+        builder = builder.listen(addr);
+    }
+    let bootstrap = match (args.no_bootstrap, args.bootstrap.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, true) => magnes::session::BOOTSTRAP.map(str::to_owned).to_vec(),
+        (false, false) => args.bootstrap.clone(),
+    };
+    for host in bootstrap {
+        builder = builder.bootstrap(host);
+    }
+    if let Some(folder) = args.state_dir.clone().or_else(state_dir_default) {
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| Failure::new(Exit::Disk, format!("cannot use {}: {error}", folder.display())))?;
+        builder = builder.state_file(folder.join("dht-node.state"));
+    }
+    Ok(builder)
+}
+
+async fn start(builder: DhtBuilder) -> Result<Dht, Failure> {
+    builder.spawn().await.map_err(|error| match error {
+        SpawnError::Bind { .. } => Failure::new(Exit::CannotBind, error),
+        error => Failure::new(Exit::Failed, error),
+    })
+}
+
+/// Tells how it goes until a signal comes; `None` when the node ended by itself.
+async fn watch(
+    dht: &Dht,
+    told: &mut Told,
+    signals: &mut Signals,
+    manager: &Manager,
+    interval: Duration,
+) -> Option<Signal> {
+    let mut events = dht.events();
+    let mut ticks = tokio::time::interval(interval);
+    let watchdog = watchdog_interval().filter(|_| manager.is_there());
+    let mut alive = tokio::time::interval(watchdog.unwrap_or(interval).min(interval));
+    loop {
+        tokio::select! {
+            signal = signals.next() => return Some(signal),
+            _ = ticks.tick() => told.status(Status::of(dht).await.ok()?),
+            // The answer of the node's own task is the sign of life; nothing else would prove one.
+            _ = alive.tick(), if manager.is_there() => manager.alive(&lines::summary(&Status::of(dht).await.ok()?)),
+            event = events.recv() => match event {
+                Ok(Event::ExternalAddress { addr, .. }) => told.external(addr),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            },
+        }
+    }
+}
+
+/// What was told so far, and how.
+#[derive(Debug)]
+struct Told {
+    reporter: Reporter,
+    json: bool,
+    last: Option<Status>,
+    /// What the log was told last.
+    logged: Option<Status>,
+}
+
+impl Told {
+    async fn listening(&self, dht: &Dht, metrics: Option<SocketAddr>) {
+        let ids = dht.node_ids().await.unwrap_or_default();
+        if self.json {
+            return print_json("listening", lines::listening_json(dht.local_addrs(), &ids, metrics));
+        }
+        for (addr, id) in dht.local_addrs().iter().zip(&ids) {
+            self.reporter.line(&format!("listening on {addr} (UDP), node id {id}"));
+        }
+        if let Some(addr) = metrics {
+            self.reporter.line(&format!("metrics at http://{addr}/metrics"));
+        }
+    }
+
+    fn external(&self, addr: SocketAddr) {
+        match self.json {
+            true => print_json("external_address", json!({ "addr": addr.to_string() })),
+            false => self.reporter.line(&format!("other nodes see us at {addr}")),
+        }
+    }
+
+    fn status(&mut self, status: Status) {
+        if self.json {
+            print_json("status", lines::status_json(&status));
+        } else if self.reporter.is_terminal() {
+            self.reporter.status(&lines::block(&status, &Rates::between(self.last.as_ref(), &status)));
+        } else if self.is_due(&status) {
+            self.reporter.line(&lines::summary(&status));
+            self.logged = Some(status.clone());
+        }
+        self.last = Some(status);
+    }
+
+    fn is_due(&self, status: &Status) -> bool {
+        self.logged.as_ref().is_none_or(|logged| {
+            logged.is_ready() != status.is_ready() || status.uptime.saturating_sub(logged.uptime) >= LOG_INTERVAL
+        })
+    }
+}
