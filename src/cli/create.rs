@@ -13,7 +13,7 @@ use magnes::storage::{CreateError, hash_path};
 
 use super::Outcome;
 use super::exit::{Exit, Failure};
-use super::files::NewFile;
+use super::files::{NewFile, threads};
 
 /// Make a .torrent file from a file or folder.
 ///
@@ -78,7 +78,7 @@ pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<N
         ProgressStyle::with_template("hashing {bar:24} {percent:>3}% {bytes}/{total_bytes}  {bytes_per_sec}")
             .expect("the template is valid"),
     );
-    let hashed = hash_path(path, piece_len, |done, total| {
+    let hashed = hash_path(path, piece_len, threads(), |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use magnes::model::{METAINFO_LEN_MAX, Metainfo};
@@ -21,6 +22,11 @@ fn read_limited(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(len_max).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Threads that hash a whole tree: one a core.
+pub(crate) fn threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Where a file that is made goes: all of it or nothing, and not over another one unless that was asked for.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use magnes::model::{Bitfield, Block};
-use magnes::storage::{Done, ExistingData, Job, Layout, Worker, WorkerConfig, len_on_disk, survey};
+use magnes::storage::{ExistingData, Layout, check_all, len_on_disk, survey};
 
 use super::Outcome;
 use super::exit::Exit;
-use super::files::read_metainfo;
+use super::files::{read_metainfo, threads};
 
 /// Check the data of a .torrent file.
 ///
@@ -67,29 +67,16 @@ fn bad(missing: u32) -> String {
 }
 
 fn check(layout: &Arc<Layout>) -> Bitfield {
-    let found = survey(layout, ExistingData::Check, None);
-    let mut have = found.have;
-    let mut worker = Worker::new(WorkerConfig::new([0, 0]));
-    let mut done = Vec::new();
-    worker.handle(Job::Open { store: 0, layout: layout.clone() }, &mut done);
-    let bar = if std::io::stderr().is_terminal() {
-        ProgressBar::new(found.unknown.len() as u64)
-    } else {
-        ProgressBar::hidden()
+    let unknown = survey(layout, ExistingData::Check, None).unknown;
+    let bar = match std::io::stderr().is_terminal() {
+        true => ProgressBar::new(unknown.len() as u64),
+        false => ProgressBar::hidden(),
     };
     bar.set_style(
         ProgressStyle::with_template("checking {bar:24} {percent:>3}%  piece {pos} of {len}")
             .expect("the template is valid"),
     );
-    for piece in found.unknown {
-        worker.handle(Job::Check { store: 0, piece }, &mut done);
-        bar.inc(1);
-    }
-    for done in done {
-        if let Done::Checked { piece, verified: true } = done {
-            have.insert(piece);
-        }
-    }
+    let have = check_all(layout, &unknown, threads(), |checked| bar.set_position(checked as u64));
     bar.finish_and_clear();
     have
 }

@@ -17,8 +17,15 @@ const SAVE_DELAY: Duration = Duration::from_secs(30);
 pub(super) struct Keeper {
     path: Option<PathBuf>,
     due: Option<Instant>,
-    /// What is to be saved once so many disk threads have synced.
-    syncing: Option<(Bitfield, usize)>,
+    syncing: Option<Syncing>,
+}
+
+/// What is to be saved once so many more disk threads have synced.
+#[derive(Debug)]
+struct Syncing {
+    have: Bitfield,
+    threads_left: usize,
+    failed: bool,
 }
 
 impl Keeper {
@@ -48,19 +55,20 @@ impl Keeper {
         self.due = None;
         let begins = self.path.is_some() && self.syncing.is_none();
         if begins {
-            self.syncing = Some((have, threads));
+            self.syncing = Some(Syncing { have, threads_left: threads, failed: false });
         }
         begins
     }
 
-    /// A disk thread has synced. Returns the pieces to save when it was the last.
-    pub(super) fn handle_synced(&mut self) -> Option<Bitfield> {
-        let (_, left) = self.syncing.as_mut()?;
-        *left -= 1;
-        if *left > 0 {
+    /// A disk thread has synced, or could not. Returns the pieces to save when it was the last and all of them could.
+    pub(super) fn handle_synced(&mut self, synced: bool) -> Option<Bitfield> {
+        let syncing = self.syncing.as_mut()?;
+        syncing.failed |= !synced;
+        syncing.threads_left = syncing.threads_left.saturating_sub(1);
+        if syncing.threads_left > 0 {
             return None;
         }
-        self.syncing.take().map(|(have, _)| have)
+        self.syncing.take().filter(|syncing| !syncing.failed).map(|syncing| syncing.have)
     }
 
     /// Whether a save is under way.
@@ -73,5 +81,22 @@ impl Keeper {
 pub(super) fn save(path: &std::path::Path, layout: &Arc<Layout>, have: &Bitfield, peers: Vec<std::net::SocketAddr>) {
     if let Err(error) = Resume::new(layout, have, peers).save(path) {
         tracing::warn!(%error, "the data will be checked at the next start");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_could_not_sync_is_not_saved() {
+        let mut keeper = Keeper::new(Some("x.resume".into()));
+        for (answers, saved) in [([true, true], true), ([false, true], false), ([true, false], false)] {
+            assert!(keeper.begin(Bitfield::full(3), 2));
+            assert!(!keeper.begin(Bitfield::full(3), 2), "one save at a time");
+            assert_eq!(keeper.handle_synced(answers[0]), None);
+            assert_eq!(keeper.handle_synced(answers[1]).is_some(), saved);
+            assert!(!keeper.is_saving(), "the next save may begin");
+        }
     }
 }

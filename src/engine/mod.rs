@@ -12,6 +12,7 @@ mod progress;
 
 mod discovery;
 mod disk;
+mod faults;
 mod keeper;
 mod names;
 mod opening;

@@ -14,6 +14,7 @@ use tokio::time::sleep_until;
 
 use super::discovery::{Discovery, Found};
 use super::disk::{DiskClient, DiskPool};
+use super::faults::Faults;
 use super::keeper::{self, Keeper};
 use super::mail::{Admission, Control, PeerMail, TORRENT_EVENTS_MAX, TorrentMail, TorrentMailbox, channel_of_torrent};
 use super::names::{Names, Role};
@@ -80,6 +81,7 @@ pub(crate) struct TorrentTask {
     disk: DiskClient,
     opening: Option<Opening>,
     keeper: Keeper,
+    faults: Faults,
     discovery: Option<Discovery>,
     names: Names,
     /// What the DHT said of itself last.
@@ -120,6 +122,7 @@ impl TorrentTask {
             mailbox,
             opening: None,
             keeper: Keeper::new(config.resume_path.clone()),
+            faults: Faults::default(),
             discovery: None,
             names: Names::default(),
             dht_state: None,
@@ -432,14 +435,32 @@ impl TorrentTask {
             Done::Read { tag, block, data } => {
                 DiskEvent::Read { peer: PeerKey::new(tag), run: block, data: Some(data) }
             }
+            Done::Unread { tag, block, error } => {
+                let is_had = self.torrent.have().is_some_and(|have| have.contains(block.piece));
+                if is_had && self.faults.handle_unread(block.piece, &error) {
+                    self.submit(block.piece, Job::Check { store: self.config.store, piece: block.piece });
+                }
+                DiskEvent::Read { peer: PeerKey::new(tag), run: block, data: None }
+            }
+            Done::Lost { piece, error } => {
+                if !self.faults.handle_lost(piece, &error) {
+                    return self.fail(TorrentError::Disk(error));
+                }
+                DiskEvent::Lost { piece }
+            }
             Done::Checked { piece, verified } => {
                 if let Some(opening) = &mut self.opening {
                     opening.handle_checked(piece, verified);
+                    return self.check_more();
                 }
-                return self.check_more();
+                self.faults.handle_checked(piece);
+                if verified {
+                    return;
+                }
+                DiskEvent::Lost { piece }
             }
-            Done::Synced => return self.handle_synced(),
-            Done::Failed(error) => return self.fail(TorrentError::Disk(error)),
+            Done::Synced(result) => return self.handle_synced(result),
+            Done::Failed(error) => return self.fail_on_disk(error),
         };
         self.torrent.handle_disk(now, event);
     }
@@ -465,12 +486,22 @@ impl TorrentTask {
         }
     }
 
-    fn handle_synced(&mut self) {
-        let Some(have) = self.keeper.handle_synced() else { return };
+    fn handle_synced(&mut self, result: Result<(), DiskError>) {
+        let have = self.keeper.handle_synced(result.is_ok());
+        if let Err(error) = result {
+            self.fail_on_disk(error);
+        }
+        let Some(have) = have else { return };
         if let (Some(path), Some(layout)) = (self.keeper.path().cloned(), self.layout.clone()) {
             let peers = self.torrent.good_addrs();
             self.saves.spawn_blocking(move || keeper::save(&path, &layout, &have, peers));
         }
+    }
+
+    fn fail_on_disk(&mut self, error: DiskError) {
+        let status = self.torrent.status();
+        let needed_bytes = status.bytes_total.saturating_sub(status.bytes_done);
+        self.fail(TorrentError::Disk(error.with_needed(needed_bytes)));
     }
 
     /// Stops the torrent for good. What was downloaded stays.
@@ -487,7 +518,8 @@ impl TorrentTask {
     /// Ends every connection, saves what an unfinished torrent has, and says that it is done.
     async fn leave(mut self) {
         self.outbox.close_all();
-        if self.error.is_none() && !self.torrent.is_complete() && self.layout.is_some() {
+        // After an error too: what is verified is there.
+        if !self.torrent.is_complete() && self.layout.is_some() {
             self.save_at_end().await;
         }
         for thread in 0..self.disk.thread_count() {

@@ -6,7 +6,8 @@ use sha1::{Digest, Sha1};
 use crate::model::BLOCK_LEN;
 
 /// The hash of a piece while its blocks arrive. In order they are hashed as they come; a block that comes too early is
-/// only noted, and read back once the blocks before it are there.
+/// only noted, and read back once the blocks before it are there. When bytes that are hashed already are written again,
+/// everything is read back: the hash is that of what stands on the disk, whatever came twice.
 #[derive(Debug)]
 pub(super) struct Hashing {
     sha: Sha1,
@@ -26,17 +27,32 @@ impl Hashing {
     pub(super) fn add(&mut self, begin: u32, blocks: &[Bytes]) {
         let mut at = begin;
         for block in blocks {
+            if at < self.hashed {
+                self.begin_again();
+            }
             if at == self.hashed {
                 self.add_read_back(block);
-            } else if at > self.hashed {
-                let index = (at / BLOCK_LEN) as usize;
-                if self.early.len() <= index {
-                    self.early.resize(index + 1, false);
-                }
-                self.early[index] = true;
+            } else {
+                self.note_early((at / BLOCK_LEN) as usize);
             }
             at += block.len() as u32;
         }
+    }
+
+    /// What was hashed is on the disk only, from here on.
+    fn begin_again(&mut self) {
+        for index in 0..self.hashed.div_ceil(BLOCK_LEN) as usize {
+            self.note_early(index);
+        }
+        self.sha = Sha1::new();
+        self.hashed = 0;
+    }
+
+    fn note_early(&mut self, index: usize) {
+        if self.early.len() <= index {
+            self.early.resize(index + 1, false);
+        }
+        self.early[index] = true;
     }
 
     /// The bytes that follow what is hashed, as far as they are on the disk only.
@@ -83,6 +99,22 @@ mod tests {
             }
             assert_eq!(hashing.finish().ok(), Some(right), "{order:?}");
         }
+    }
+
+    #[test]
+    fn a_block_that_is_written_twice_counts_as_it_stands_on_the_disk() {
+        let mut disk = vec![0; PIECE_LEN as usize];
+        let mut hashing = Hashing::new(PIECE_LEN);
+        for (index, fill) in [(0, 1), (1, 2), (3, 3), (0, 9), (2, 4), (0, 5)] {
+            let start = index as usize * BLOCK_LEN as usize;
+            let end = disk.len().min(start + BLOCK_LEN as usize);
+            disk[start..end].fill(fill);
+            hashing.add(index * BLOCK_LEN, &[Bytes::copy_from_slice(&disk[start..end])]);
+            while let Some(gap) = hashing.readable_gap() {
+                hashing.add_read_back(&disk[gap.start as usize..gap.end as usize]);
+            }
+        }
+        assert_eq!(hashing.finish().ok(), Some(Sha1::digest(&disk).into()));
     }
 
     #[test]

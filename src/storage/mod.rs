@@ -1,25 +1,34 @@
 //! Files, positions and hashes: blocking I/O on the disk workers.
 //!
-//! Deliberately absent: threads and channels (the engine's), and any opinion on which piece comes next.
+//! What is done to a whole tree at once, [`check_all`] and [`hash_path`], shares the work among threads of its own, which
+//! end before it returns. Deliberately absent: any other thread, and any opinion on which piece comes next.
+
+mod sys;
 
 mod error;
 mod hashing;
 mod layout;
-mod vectored;
+mod zeros;
 
 mod open;
 
+mod handles;
+mod job;
 mod resume;
+
 mod worker;
 
 mod existing;
 
+mod check;
 mod create;
 
+pub use check::check_all;
 pub use create::{CreateError, HashedPath, hash_path};
 pub use error::DiskError;
 pub use existing::{ExistingData, Survey, survey};
+pub use job::{Done, Job, StoreId};
 pub use layout::{Layout, LayoutFile, Span};
 pub use open::{len_on_disk, prepare};
 pub use resume::{Resume, ResumeError};
-pub use worker::{Done, Job, StoreId, Worker, WorkerConfig};
+pub use worker::{Worker, WorkerConfig};

@@ -1,15 +1,12 @@
 //! Opening files without ever leaving the target folder.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file opens files")]
+#![allow(clippy::disallowed_types, reason = "this file opens files")]
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
-
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 
 use super::error::DiskError;
 use super::layout::Layout;
+use super::sys;
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,56 +17,35 @@ pub(super) enum Access {
     Write,
 }
 
-/// Opens a file of the layout. The path is walked folder by folder, and no symbolic link below the target folder is
-/// followed: a link that somebody put there leads nowhere.
+/// Opens a file of the layout. No symbolic link below the target folder is followed: a link that somebody put there leads
+/// nowhere.
 pub(super) fn open(layout: &Layout, file: usize, access: Access) -> Result<File, DiskError> {
-    let path = layout.path(file);
-    open_beneath(layout.folder(), &layout.files()[file].components, access)
-        .map_err(|error| DiskError::new("open", &path, error))
+    sys::open_beneath(layout.folder(), &layout.files()[file].components, access == Access::Write)
+        .map_err(|error| DiskError::new("open", &layout.path(file), error))
 }
 
-fn open_beneath(folder: &Path, components: &[String], access: Access) -> io::Result<File> {
-    let (name, parents) = components.split_last().ok_or(io::ErrorKind::InvalidInput)?;
-    if access == Access::Write {
-        std::fs::create_dir_all(folder)?;
-    }
-    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut parent: OwnedFd = openat(CWD, folder, directory, Mode::empty())?;
-    for component in parents {
-        if access == Access::Write {
-            match mkdirat(&parent, component, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        parent = openat(&parent, component, directory | OFlags::NOFOLLOW, Mode::empty())?;
-    }
-    let flags = match access {
-        Access::Read => OFlags::RDONLY,
-        Access::Write => OFlags::RDWR | OFlags::CREATE,
-    };
-    // Not blocking: a pipe that stands there must not hold the thread.
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file: File = openat(&parent, name, flags, Mode::from_raw_mode(0o666))?.into();
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
-    Ok(file)
-}
-
-/// Makes every file of the layout in its full length, sparse, so that a full disk shows early where the file system
-/// tells, and blocks can be written in any order. A file that is longer is left alone.
+/// Makes every file of the layout in its full length, sparse, so that blocks can be written in any order. A file that is
+/// longer is left alone. Warns when there is less room on the disk than the files still need.
+///
+/// # Errors
+/// [`DiskError::TooLong`] when another file of that name is longer; anything else that the system refused.
 pub fn prepare(layout: &Layout) -> Result<(), DiskError> {
+    let mut needed_bytes: u64 = 0;
     for (index, entry) in layout.files().iter().enumerate().filter(|(_, entry)| !entry.padding) {
         let file = open(layout, index, Access::Write)?;
-        let path = layout.path(index);
-        let len = file.metadata().map_err(|error| DiskError::new("look at", &path, error))?.len();
+        let metadata = file.metadata().map_err(|error| DiskError::new("look at", &layout.path(index), error))?;
+        let len = metadata.len();
         if len > entry.len {
-            return Err(DiskError::TooLong { path, len, expected: entry.len });
+            return Err(DiskError::TooLong { path: layout.path(index), len, expected: entry.len });
         }
         if len < entry.len {
-            file.set_len(entry.len).map_err(|error| DiskError::new("extend", &path, error))?;
+            file.set_len(entry.len).map_err(|error| DiskError::new("extend", &layout.path(index), error))?;
         }
+        needed_bytes += entry.len.saturating_sub(sys::allocated_bytes(&metadata));
+    }
+    if let Some(free_bytes) = sys::free_bytes(layout.folder()).filter(|free_bytes| *free_bytes < needed_bytes) {
+        let folder = layout.folder().display();
+        tracing::warn!(%folder, needed_bytes, free_bytes, "there is less room than the torrent needs");
     }
     Ok(())
 }
@@ -91,9 +67,6 @@ pub fn len_on_disk(layout: &Layout, file: usize) -> Result<Option<u64>, DiskErro
 
 /// Length in bytes and time of the last change of a file, in nanoseconds since 1970; `None`: it is not there.
 pub(super) fn stamp(layout: &Layout, file: usize) -> Option<(u64, i64)> {
-    use std::os::unix::fs::MetadataExt;
-    let file = open(layout, file, Access::Read).ok()?;
-    let metadata = file.metadata().ok()?;
-    let time_ns = metadata.mtime().checked_mul(1_000_000_000)?.checked_add(metadata.mtime_nsec())?;
-    Some((metadata.len(), time_ns))
+    let metadata = open(layout, file, Access::Read).ok()?.metadata().ok()?;
+    Some((metadata.len(), sys::changed_ns(&metadata)?))
 }

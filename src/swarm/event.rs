@@ -105,6 +105,11 @@ pub enum DiskEvent {
         /// A keyed digest of each block, when this or an earlier version of the piece failed.
         digests: Option<Box<[u64]>>,
     },
+    /// A piece that was verified, or of which blocks were written, is not on the disk after all.
+    Lost {
+        /// The piece.
+        piece: PieceIndex,
+    },
     /// A run of blocks was read for a peer.
     Read {
         /// The peer that asked.

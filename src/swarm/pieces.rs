@@ -248,6 +248,19 @@ impl Pieces {
         }
     }
 
+    /// The piece is not on the disk after all: it is fetched again if it is wanted. Returns whether that makes one more
+    /// wanted piece that we do not have.
+    pub(super) fn handle_lost(&mut self, piece: PieceIndex, chance: &mut ChaCha8Rng) -> bool {
+        self.handle_failed(piece, chance);
+        let is_more = self.have.remove(piece) && self.wanted.contains(piece);
+        if is_more {
+            self.bytes_have -= u64::from(self.geometry.piece_len(piece));
+            self.missing += 1;
+            self.rarity.put_back(piece, chance);
+        }
+        is_more
+    }
+
     fn choose_new(&self, has: &impl Fn(PieceIndex) -> bool, chance: &mut ChaCha8Rng) -> Option<PieceIndex> {
         if self.have.count() < RANDOM_PIECES && self.rarity.len() > 0 {
             let probe = |_| self.rarity.at(below(chance, self.rarity.len() as u32) as usize);

@@ -59,6 +59,7 @@ impl Torrent {
                 self.handle_verified(now, piece, digests.as_deref())
             }
             DiskEvent::Hashed { piece, verified: false, digests } => self.handle_failed(now, piece, digests),
+            DiskEvent::Lost { piece } => self.handle_lost(now, piece),
             DiskEvent::Read { peer, run, data } => self.handle_read(peer, &run, data),
         }
     }
@@ -265,5 +266,105 @@ impl Torrent {
             self.ban(now, liar, BanReason::CorruptBlocks);
         }
         self.ask_all(now);
+    }
+
+    fn handle_lost(&mut self, now: Instant, piece: PieceIndex) {
+        let Some(pieces) = &mut self.pieces else { return };
+        let is_more = pieces.handle_lost(piece, &mut self.chance);
+        let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.cancel_piece(key, piece);
+            if let Some(peer) = self.peers.get_mut(&key)
+                && is_more
+                && peer.has(piece)
+            {
+                peer.useful += 1;
+                self.update_interest(key);
+            }
+        }
+        self.ask_all(now);
+    }
+
+    /// What a peer was asked for of a piece is not wanted any more.
+    fn cancel_piece(&mut self, key: PeerKey, piece: PieceIndex) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let asked: Vec<Block> = peer.asks.blocks().filter(|block| block.piece == piece).copied().collect();
+        for block in asked {
+            peer.asks.remove(&block);
+            self.credit_used -= u64::from(block.len);
+            self.outputs.push_back(Output::Send { peer: key, message: Message::Cancel(block) });
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
+mod tests {
+    use super::*;
+    use crate::model::{Bitfield, Geometry, InfoHash};
+    use crate::swarm::event::Hello;
+    use crate::swarm::torrent::TorrentConfig;
+
+    const PIECE_LEN: u32 = 4 * BLOCK_LEN;
+
+    /// A torrent with these of its two pieces, and a peer that has both and does not choke.
+    fn torrent(have: &[u32]) -> (Torrent, PeerKey, Instant) {
+        let now = Instant::now();
+        let config =
+            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Torrent::new(config, [3; 32], now);
+        let geometry = Geometry::new(2 * u64::from(PIECE_LEN), u64::from(PIECE_LEN)).unwrap();
+        let mut verified = Bitfield::empty(2);
+        have.iter().for_each(|piece| assert!(verified.insert(PieceIndex::new(*piece))));
+        torrent.handle_opened(now, geometry, verified);
+        let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
+        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: false, dht: false });
+        let field = Message::Bitfield(Bytes::copy_from_slice(Bitfield::full(2).as_bytes()));
+        torrent.handle_messages(now, peer, &mut vec![field, Message::Unchoke]);
+        torrent.check_invariants();
+        (torrent, peer, now)
+    }
+
+    fn sent(torrent: &mut Torrent) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while let Some(output) = torrent.poll_output() {
+            if let Output::Send { message, .. } = output {
+                messages.push(message);
+            }
+        }
+        torrent.check_invariants();
+        messages
+    }
+
+    #[test]
+    fn a_verified_piece_that_the_disk_lost_is_fetched_again() {
+        let (mut torrent, peer, now) = torrent(&[1]);
+        sent(&mut torrent);
+        torrent.handle_disk(now, DiskEvent::Lost { piece: PieceIndex::new(1) });
+        let asked = sent(&mut torrent)
+            .iter()
+            .filter(|message| matches!(message, Message::Request(block) if block.piece == PieceIndex::new(1)))
+            .count();
+        assert_eq!(asked, 4);
+        assert_eq!(torrent.status().bytes_done, 0);
+        torrent.handle_messages(now, peer, &mut vec![Message::Interested]);
+        let block = Block { piece: PieceIndex::new(1), begin: 0, len: BLOCK_LEN };
+        torrent.handle_messages(now, peer, &mut vec![Message::Request(block)]);
+        assert!(sent(&mut torrent).contains(&Message::Reject(block)), "it is not offered");
+    }
+
+    #[test]
+    fn a_piece_that_is_lost_while_it_is_fetched_begins_anew() {
+        let (mut torrent, peer, now) = torrent(&[1]);
+        let piece = PieceIndex::new(0);
+        sent(&mut torrent);
+        let data = Bytes::from(vec![0; BLOCK_LEN as usize]);
+        torrent.handle_messages(now, peer, &mut vec![Message::Piece { piece, begin: 0, data }]);
+        torrent.handle_disk(now, DiskEvent::Written { piece, bytes: BLOCK_LEN });
+        torrent.handle_disk(now, DiskEvent::Lost { piece });
+        let messages = sent(&mut torrent);
+        let count = |wanted: fn(&Message) -> bool| messages.iter().filter(|message| wanted(message)).count();
+        assert_eq!(count(|message| matches!(message, Message::Cancel(_))), 3);
+        assert_eq!(count(|message| matches!(message, Message::Request(_))), 4);
     }
 }

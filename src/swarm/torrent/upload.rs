@@ -98,6 +98,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(at) = peer.serves.reading.iter().position(|reading| reading.run == *run) else { return };
         let reading = peer.serves.reading.swap_remove(at);
+        let data = data.filter(|data| data.len() == run.len as usize);
         peer.serves.reading_bytes -= run.len;
         self.reading -= u64::from(run.len);
         for block in reading.requests {

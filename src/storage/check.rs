@@ -1,0 +1,93 @@
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+
+use super::job::{Done, Job};
+use super::layout::Layout;
+use super::worker::{Worker, WorkerConfig};
+use crate::model::{Bitfield, PieceIndex};
+
+/// Verdicts that may wait to be told.
+const VERDICTS_MAX: usize = 64;
+
+/// Checks these pieces of a torrent on so many threads; returns those that are on the disk. `progress` is told how many are
+/// checked.
+pub fn check_all(
+    layout: &Arc<Layout>,
+    pieces: &[PieceIndex],
+    threads: NonZeroUsize,
+    mut progress: impl FnMut(usize),
+) -> Bitfield {
+    let mut have = Bitfield::empty(layout.info().geometry().piece_count());
+    // Each thread takes the next piece that nobody has, so that the disk is read in order.
+    let next = AtomicUsize::new(0);
+    let (verdicts, told) = sync_channel(VERDICTS_MAX);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.get().min(pieces.len()) {
+            let (verdicts, next) = (verdicts.clone(), &next);
+            scope.spawn(move || {
+                let mut worker = Worker::new(WorkerConfig::new([0, 0]));
+                let mut done = Vec::new();
+                worker.handle(Job::Open { store: 0, layout: layout.clone() }, &mut done);
+                while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    worker.handle(Job::Check { store: 0, piece: *piece }, &mut done);
+                    for done in done.drain(..) {
+                        // The other end outlives the threads.
+                        let _ = verdicts.send(done);
+                    }
+                }
+            });
+        }
+        drop(verdicts);
+        for (index, verdict) in told.iter().enumerate() {
+            if let Done::Checked { piece, verified: true } = verdict {
+                have.insert(piece);
+            }
+            progress(index + 1);
+        }
+    });
+    have
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the tests make files")]
+mod tests {
+    use super::*;
+    use crate::model::{Metainfo, NewTorrent};
+    use crate::storage::hash_path;
+
+    #[test]
+    fn any_number_of_threads_finds_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let mut bytes: Vec<u8> = (0..500_000u32).map(|at| (at * 31 % 241) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let threads = |count| NonZeroUsize::new(count).unwrap();
+        let hashed = hash_path(&path, Some(16_384), threads(3), |_, _| ()).unwrap();
+        let torrent = NewTorrent {
+            name: hashed.name,
+            files: hashed.files,
+            total_len: hashed.total_len,
+            piece_len: hashed.piece_len,
+            pieces: hashed.pieces,
+            private: false,
+            comment: None,
+            created_by: None,
+            creation_date: None,
+            nodes: Vec::new(),
+        };
+        let info = Arc::new(Metainfo::parse(torrent.encode()).unwrap().info);
+        bytes[100_000] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let layout = Arc::new(Layout::new(folder.path(), info));
+        let pieces: Vec<PieceIndex> = layout.info().geometry().pieces().collect();
+        for count in [1, 3, 100] {
+            let mut told = 0;
+            let have = check_all(&layout, &pieces, threads(count), |checked| told = checked);
+            assert_eq!(told, pieces.len());
+            assert_eq!(have.missing().collect::<Vec<_>>(), [PieceIndex::new(6)]);
+        }
+        assert!(check_all(&layout, &[], threads(2), |_| ()).is_empty());
+    }
+}

@@ -1,0 +1,17 @@
+//! What systems do in different ways: Unix in its own words, any other system with what the standard library has.
+
+#[cfg(any(not(unix), test))]
+mod portable;
+#[cfg(unix)]
+mod unix;
+
+#[cfg(not(unix))]
+pub(super) use portable::{
+    allocated_bytes, append_at, changed_ns, free_bytes, is_deleted, is_hole, is_link_refused, open_beneath,
+    write_all_at,
+};
+#[cfg(unix)]
+pub(super) use unix::{
+    allocated_bytes, append_at, changed_ns, free_bytes, is_deleted, is_hole, is_link_refused, open_beneath,
+    write_all_at,
+};

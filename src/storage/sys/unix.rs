@@ -1,0 +1,133 @@
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file opens, reads and writes files")]
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+
+/// Opens a plain file below a folder, for reading, or for writing too and then made with its folders. The path is walked
+/// folder by folder, and no symbolic link below the folder is followed.
+pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], write: bool) -> io::Result<File> {
+    let (name, parents) = components.split_last().ok_or(io::ErrorKind::InvalidInput)?;
+    if write {
+        std::fs::create_dir_all(folder)?;
+    }
+    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut parent: OwnedFd = openat(CWD, folder, directory, Mode::empty())?;
+    for component in parents {
+        if write {
+            match mkdirat(&parent, component, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        parent = openat(&parent, component, directory | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    let flags = if write { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDONLY };
+    // Not blocking: a pipe that stands there must not hold the thread.
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file: File = openat(&parent, name, flags, Mode::from_raw_mode(0o666))?.into();
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(file)
+}
+
+/// Whether [`open_beneath`] met a symbolic link.
+pub(in crate::storage) fn is_link_refused(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::LOOP)
+}
+
+/// Writes the parts one after the other from `offset` on.
+#[cfg(target_os = "linux")]
+pub(in crate::storage) fn write_all_at(file: &File, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+    use std::io::IoSlice;
+
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
+        let written = match rustix::io::pwritev(file, rest, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => written,
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        offset += written as u64;
+        IoSlice::advance_slices(&mut rest, written);
+    }
+    Ok(())
+}
+
+/// Writes the parts one after the other from `offset` on.
+#[cfg(not(target_os = "linux"))]
+pub(in crate::storage) fn write_all_at(file: &File, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+
+    for part in parts {
+        file.write_all_at(part, offset)?;
+        offset += part.len() as u64;
+    }
+    Ok(())
+}
+
+/// Appends exactly `len` bytes of the file, from `offset` on, to `out`. The memory is not zeroed before.
+pub(in crate::storage) fn append_at(file: &File, out: &mut Vec<u8>, len: usize, mut offset: u64) -> io::Result<()> {
+    let end = out.len() + len;
+    out.reserve_exact(len);
+    while out.len() < end {
+        match rustix::io::pread(file, spare_capacity(out), offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => offset += read as u64,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // There may be more room than was asked for.
+    out.truncate(end);
+    Ok(())
+}
+
+/// Whether a range of the file is within its length and a hole: it reads as zeros, without reading. `false` where the file
+/// system does not tell.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd"))]
+pub(in crate::storage) fn is_hole(file: &File, offset: u64, len: u64) -> bool {
+    let Some(end) = offset.checked_add(len) else { return false };
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset)) {
+        Ok(data) => data >= end,
+        // No data up to the end of the file, wherever that is.
+        Err(Errno::NXIO) => file.metadata().is_ok_and(|metadata| metadata.len() >= end),
+        Err(_) => false,
+    }
+}
+
+/// Whether a range of the file is a hole: this system does not tell.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd")))]
+pub(in crate::storage) fn is_hole(_: &File, _: u64, _: u64) -> bool {
+    false
+}
+
+/// Time of the last change, in nanoseconds since 1970.
+pub(in crate::storage) fn changed_ns(metadata: &Metadata) -> Option<i64> {
+    metadata.mtime().checked_mul(1_000_000_000)?.checked_add(metadata.mtime_nsec())
+}
+
+/// Bytes of a file that have their place on the disk already.
+pub(in crate::storage) fn allocated_bytes(metadata: &Metadata) -> u64 {
+    metadata.blocks().saturating_mul(512)
+}
+
+/// Whether the file has no name any more: what is written to it is lost when it is closed.
+pub(in crate::storage) fn is_deleted(metadata: &Metadata) -> bool {
+    metadata.nlink() == 0
+}
+
+/// Bytes that may still be written to the file system of a folder.
+pub(in crate::storage) fn free_bytes(folder: &Path) -> Option<u64> {
+    let state = rustix::fs::statvfs(folder).ok()?;
+    state.f_bavail.checked_mul(state.f_frsize)
+}
