@@ -128,13 +128,23 @@ pub enum Event {
         /// Why.
         error: StartError,
     },
-    /// Enough nodes agree on what our address is, seen from outside; the node has an id that fits it (BEP 42).
+    /// Enough nodes agree on what our address is, seen from outside. The node takes an id that fits it (BEP 42), at most
+    /// every 30 minutes another one.
     ExternalAddress {
         /// The socket.
         socket: SocketIndex,
         /// The address.
         addr: SocketAddr,
     },
+    /// Others reach this node over a socket: it answers queries from here on (BEP 43, in adaptive mode).
+    Reachable {
+        /// The socket.
+        socket: SocketIndex,
+    },
+    /// Lookups can succeed from here on: a node answered.
+    Ready,
+    /// Lookups cannot succeed any more, and why.
+    NotReady(NotReady),
 }
 
 impl Event {
@@ -152,7 +162,7 @@ impl Event {
             | Self::ScrapeDone { operation, .. }
             | Self::Samples { operation, .. }
             | Self::Refused { operation, .. } => Some(*operation),
-            Self::ExternalAddress { .. } => None,
+            Self::ExternalAddress { .. } | Self::Reachable { .. } | Self::Ready | Self::NotReady(_) => None,
         }
     }
 
@@ -339,7 +349,7 @@ pub struct Stats {
 /// Whether lookups can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// At least one node has answered.
+    /// Nodes answer.
     Ready,
     /// Not yet, and why.
     NotReady(NotReady),
@@ -356,6 +366,11 @@ pub enum NotReady {
         /// Queries that were sent.
         sent: u64,
     },
+    /// Nodes answered once, and none does any more: the network is gone. It is looked for every few seconds.
+    NetworkLost {
+        /// Queries that failed since the last answer.
+        unanswered: u64,
+    },
 }
 
 impl fmt::Display for Readiness {
@@ -365,6 +380,9 @@ impl fmt::Display for Readiness {
             Self::NotReady(NotReady::NoAddress) => f.write_str("the DHT knows no node yet"),
             Self::NotReady(NotReady::NoAnswer { sent }) => {
                 write!(f, "no DHT node answered yet, {sent} queries sent")
+            }
+            Self::NotReady(NotReady::NetworkLost { unanswered }) => {
+                write!(f, "the network is gone: no DHT node answers any more, {unanswered} queries in a row")
             }
         }
     }

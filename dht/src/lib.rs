@@ -42,7 +42,7 @@ pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
 pub use item::{Item, ItemError, MutableItem};
 pub use item_store::{ITEM_LIFETIME, ItemStore, PutError, StoredItem, StoredMutable};
-pub use node::{Node, NodeConfig, OPERATIONS_MAX, RouterState};
+pub use node::{Node, NodeConfig, NodeMode, OPERATIONS_MAX, RouterState};
 pub use prefix::{ParsePrefixError, Prefix};
 pub use scrape::{BloomFilter, SCRAPE_PEERS_MAX};
 pub use snapshot::SnapshotError;

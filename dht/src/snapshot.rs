@@ -1,4 +1,4 @@
-//! What is kept between sessions: the contacts, a socket each, and the newest sequence numbers of followed items.
+//! What is kept between sessions: the own id and the contacts, a socket each, and the newest sequence numbers of followed items.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -6,12 +6,12 @@ use std::time::Instant;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Contact, Family, Node, NodeId, Target};
+use crate::{Contact, Family, Node, NodeId, SocketIndex, Target};
 
 /// The first bytes of a snapshot; a byte for the version of the format follows.
 const MAGIC: [u8; 7] = *b"magnesD";
-/// The version that is written. Version 1 has no `seen`, and is read.
-const VERSION: u8 = 2;
+/// The version that is written. Versions 1 and 2, which are read, have no ids, and version 1 has no `seen`.
+const VERSION: u8 = 3;
 /// The largest snapshot that is read, in bytes.
 const LEN_MAX: usize = 1024 * 1024;
 /// Contacts of one socket that are kept.
@@ -40,53 +40,90 @@ struct Saved {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct SavedV1 {
-    faces: Vec<SavedFace>,
+struct SavedFace {
+    local: SocketAddr,
+    id: [u8; 20],
+    contacts: Vec<([u8; 20], SocketAddr)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct SavedFace {
+struct SavedV1 {
+    faces: Vec<SavedFaceV1>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedV2 {
+    faces: Vec<SavedFaceV1>,
+    seen: Vec<([u8; 20], i64)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedFaceV1 {
     is_v6: bool,
     contacts: Vec<([u8; 20], SocketAddr)>,
 }
 
+/// What is taken up of a snapshot of any version.
+#[derive(Debug, Default)]
+struct Restored {
+    ids: Vec<(SocketAddr, NodeId)>,
+    contacts: Vec<Contact>,
+    seen: Vec<(Target, i64)>,
+}
+
 impl Node {
-    /// The contacts of every table and the newest sequence numbers of the items that are followed, to be given to
-    /// [`Node::restore`] in another session.
+    /// The ids, the contacts of every table and the newest sequence numbers of the items that are followed, to be given
+    /// to [`Node::restore`] in another session.
     pub fn snapshot(&self) -> Vec<u8> {
-        let faces = self.snapshot_contacts().map(|(family, contacts)| SavedFace {
-            is_v6: family == Family::V6,
+        let faces = self.identities().zip(self.snapshot_contacts()).map(|((_, local, id), (_, contacts))| SavedFace {
+            local,
+            id: *id.as_bytes(),
             contacts: contacts.take(CONTACTS_MAX).map(|contact| (*contact.id.as_bytes(), contact.addr)).collect(),
         });
         let seen = self.seen_sequences().into_iter().map(|(target, seq)| (*target.as_bytes(), seq));
-        let saved = Saved { faces: faces.collect(), seen: seen.collect() };
-        let body = bincode::serde::encode_to_vec(&saved, bincode::config::standard()).unwrap_or_default();
-        let mut bytes = MAGIC.to_vec();
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-        bytes.extend_from_slice(&body);
-        bytes
+        encode(VERSION, &Saved { faces: faces.collect(), seen: seen.collect() })
     }
 
-    /// Takes up the contacts of an earlier session, each for the sockets of its family. They are asked before they are
-    /// believed.
+    /// Takes up what an earlier session left. The contacts go to the sockets of their family, and are asked before they
+    /// are believed. A socket gets the id back that the socket of the same address had, or else one of the same IP
+    /// address: where it was bound to a port that the system picked.
     ///
     /// # Errors
     /// When the bytes are not what [`Node::snapshot`] gave; nothing is taken up then.
     pub fn restore(&mut self, now: Instant, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let saved = decode(bytes)?;
-        for (socket, family) in self.socket_families() {
-            let of_family = saved.faces.iter().filter(|face| face.is_v6 == (family == Family::V6));
-            let contacts = of_family.flat_map(|face| &face.contacts);
-            let contacts = contacts.map(|(id, addr)| Contact { id: NodeId::new(*id), addr: *addr });
-            self.restore_contacts(now, socket, contacts);
+        let Restored { mut ids, contacts, seen } = decode(bytes)?;
+        let sockets: Vec<(SocketIndex, SocketAddr, NodeId)> = self.identities().collect();
+        let mut left = Vec::new();
+        for (socket, local, _) in sockets {
+            match ids.iter().position(|(addr, _)| *addr == local) {
+                Some(found) => self.restore_id(socket, ids.remove(found).1),
+                None => left.push((socket, local)),
+            }
         }
-        self.restore_seen(saved.seen.iter().map(|(target, seq)| (Target::new(*target), *seq)));
+        for (socket, local) in left {
+            if let Some(found) = ids.iter().position(|(addr, _)| addr.ip() == local.ip()) {
+                self.restore_id(socket, ids.remove(found).1);
+            }
+        }
+        for (socket, family) in self.socket_families() {
+            let of_family = contacts.iter().filter(|contact| Family::of(contact.addr) == family);
+            self.restore_contacts(now, socket, of_family.copied());
+        }
+        self.restore_seen(seen.into_iter());
         Ok(())
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Saved, SnapshotError> {
+fn encode(version: u8, saved: &impl Serialize) -> Vec<u8> {
+    let body = bincode::serde::encode_to_vec(saved, bincode::config::standard()).unwrap_or_default();
+    let mut bytes = MAGIC.to_vec();
+    bytes.push(version);
+    bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Result<Restored, SnapshotError> {
     if bytes.len() > LEN_MAX {
         return Err(SnapshotError::TooLong(bytes.len()));
     }
@@ -100,10 +137,27 @@ fn decode(bytes: &[u8]) -> Result<Saved, SnapshotError> {
         return Err(SnapshotError::Damaged);
     }
     match version {
-        1 => decode_body(body).map(|SavedV1 { faces }| Saved { faces, seen: Vec::new() }),
-        &VERSION => decode_body(body),
+        1 => decode_body(body).map(|SavedV1 { faces }| restored(Vec::new(), contacts_v1(&faces), &[])),
+        2 => decode_body(body).map(|SavedV2 { faces, seen }| restored(Vec::new(), contacts_v1(&faces), &seen)),
+        &VERSION => decode_body(body).map(|Saved { faces, seen }| {
+            let ids = faces.iter().map(|face| (face.local, NodeId::new(face.id))).collect();
+            let contacts = faces.iter().flat_map(|face| &face.contacts).map(contact);
+            restored(ids, contacts.collect(), &seen)
+        }),
         _ => Err(SnapshotError::Foreign),
     }
+}
+
+fn restored(ids: Vec<(SocketAddr, NodeId)>, contacts: Vec<Contact>, seen: &[([u8; 20], i64)]) -> Restored {
+    Restored { ids, contacts, seen: seen.iter().map(|(target, seq)| (Target::new(*target), *seq)).collect() }
+}
+
+fn contacts_v1(faces: &[SavedFaceV1]) -> Vec<Contact> {
+    faces.iter().flat_map(|face| &face.contacts).map(contact).collect()
+}
+
+fn contact((id, addr): &([u8; 20], SocketAddr)) -> Contact {
+    Contact { id: NodeId::new(*id), addr: *addr }
 }
 
 fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, SnapshotError> {
@@ -117,21 +171,44 @@ mod tests {
     use super::*;
     use crate::NodeConfig;
 
-    /// What a session with version 1 of the format left: one IPv4 socket with one contact.
-    fn version_1() -> Vec<u8> {
+    #[test]
+    fn the_earlier_versions_of_the_format_are_read() {
         let contact = ([7; 20], SocketAddr::from(([10, 0, 0, 7], 6881)));
-        let saved = SavedV1 { faces: vec![SavedFace { is_v6: false, contacts: vec![contact] }] };
-        let body = bincode::serde::encode_to_vec(&saved, bincode::config::standard()).unwrap();
-        [&b"magnesD\x01"[..], &crc32c::crc32c(&body).to_le_bytes(), &body].concat()
+        let face = || SavedFaceV1 { is_v6: false, contacts: vec![contact] };
+        let first = encode(1, &SavedV1 { faces: vec![face()] });
+        let second = encode(2, &SavedV2 { faces: vec![face()], seen: vec![([2; 20], 7)] });
+        let restored = [decode(&first).unwrap(), decode(&second).unwrap()];
+        assert_eq!(
+            restored.each_ref().map(|restored| (restored.contacts.len(), restored.seen.len())),
+            [(1, 0), (1, 1)]
+        );
+        let mut other = first.clone();
+        other[7] = 9;
+        assert!(matches!(decode(&other), Err(SnapshotError::Foreign)));
     }
 
     #[test]
-    fn the_first_version_of_the_format_is_read() {
-        let saved = decode(&version_1()).unwrap();
-        assert_eq!((saved.faces[0].contacts.len(), saved.seen.len()), (1, 0));
-        let mut other = version_1();
-        other[7] = 3;
-        assert!(matches!(decode(&other), Err(SnapshotError::Foreign)));
+    fn a_socket_gets_its_id_back_unless_it_does_not_fit_the_address() {
+        let now = Instant::now();
+        let node = |seed: u8, locals: &[&str]| {
+            let mut node = Node::new(NodeConfig::default(), [seed; 32], now);
+            for local in locals {
+                node.add_socket(now, local.parse().unwrap());
+            }
+            node
+        };
+        let locals = ["0.0.0.0:6881", "0.0.0.0:6882", "[2a01::1]:6881", "80.1.2.3:6881"];
+        let before = node(1, &locals);
+        let mut after = node(2, &locals);
+        assert!(before.node_ids().iter().all(|id| !after.node_ids().contains(id)));
+        after.restore(now, &before.snapshot()).unwrap();
+        assert_eq!(after.node_ids(), before.node_ids());
+
+        let mut moved = node(3, &["0.0.0.0:7000", "80.1.2.4:6881", "0.0.0.0:6881"]);
+        let own = moved.node_ids()[1];
+        moved.restore(now, &before.snapshot()).unwrap();
+        let expected = [before.node_ids()[1], own, before.node_ids()[0]];
+        assert_eq!(moved.node_ids(), expected, "another port, another address, the same");
     }
 
     #[test]

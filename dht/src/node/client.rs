@@ -31,7 +31,12 @@ impl Node {
         let has_both = self.faces.iter().any(|other| other.family != self.faces[socket.0].family);
         let want = Want { v4: has_both, v6: has_both };
         let kind = QueryKind::of(&method);
-        let query = Query { id: self.faces[socket.0].table.own_id(), read_only: self.config.read_only, want, method };
+        let face = &mut self.faces[socket.0];
+        let read_only = face.is_read_only(self.config.mode);
+        if let Some(contacted) = &mut face.contacted {
+            contacted.insert(now, to.ip());
+        }
+        let query = Query { id: self.faces[socket.0].table.own_id(), read_only, want, method };
         self.faces[socket.0].routers.asked(now, &to);
         let start = self.payloads.len();
         Message { transaction: &transaction, version: Some(VERSION), ip: None, body: Body::Query(query) }
@@ -71,9 +76,8 @@ impl Node {
     pub(super) fn handle_silence(&mut self, now: Instant, silence: Silence, transaction: &Transaction) {
         let face = &mut self.faces[transaction.socket.0];
         // When nobody else answered either, the network may be down: that is no contact's fault.
-        let others_answered = face.heard_at.is_some_and(|heard| heard >= transaction.sent_at);
         if silence == Silence::Failed
-            && others_answered
+            && face.health.handle_failure(transaction.sent_at)
             && let Some(contact) = transaction.contact()
         {
             face.table.failed(&contact);

@@ -1,10 +1,23 @@
 use crate::GuardConfig;
 
+/// Whether a node answers queries (BEP 43).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NodeMode {
+    /// Always.
+    #[default]
+    Server,
+    /// Never, and says so in its queries.
+    Client,
+    /// As [`NodeMode::Client`] until a query arrives over a socket from an address that was sent nothing for ten minutes
+    /// at least: then others reach it, and it is a server, until its external address changes.
+    Adaptive,
+}
+
 /// How a node behaves, and its limits.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
-    /// Answers nothing and says so in its queries (BEP 43).
-    pub read_only: bool,
+    /// Whether it answers queries.
+    pub mode: NodeMode,
     /// Budgets for answering.
     pub guard: GuardConfig,
     /// Memory for peers that others announce, in bytes a socket.
@@ -16,7 +29,7 @@ pub struct NodeConfig {
 impl Default for NodeConfig {
     fn default() -> Self {
         Self {
-            read_only: false,
+            mode: NodeMode::default(),
             guard: GuardConfig::default(),
             peer_store_bytes: 4 * 1024 * 1024,
             item_store_bytes: 2 * 1024 * 1024,

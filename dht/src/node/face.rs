@@ -1,11 +1,12 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
 
-use super::config::NodeConfig;
+use super::config::{NodeConfig, NodeMode};
+use super::health::Health;
 use super::routers::Routers;
-use crate::reach::Votes;
+use crate::reach::{Contacted, Votes};
 use crate::table::Table;
 use crate::{AddressFilter, Contact, Family, Guard, ItemStore, NodeId, PeerStore, Tokens};
 
@@ -13,9 +14,14 @@ use crate::{AddressFilter, Contact, Family, Guard, ItemStore, NodeId, PeerStore,
 pub(super) const BOOTSTRAP_MIN: Duration = Duration::from_secs(1);
 pub(super) const BOOTSTRAP_MAX: Duration = Duration::from_secs(60);
 
+/// No id is changed before this: each change costs the others a contact, whoever claims what about our address.
+pub(super) const ID_LIFETIME_MIN: Duration = Duration::from_secs(30 * 60);
+
 /// Everything that belongs to one socket: its own id, table and stores, never mixed with another's (BEP 32, 42, 45).
 #[derive(Debug)]
 pub(super) struct Face {
+    /// The address it is bound to.
+    pub(super) local: SocketAddr,
     pub(super) family: Family,
     pub(super) table: Table,
     pub(super) tokens: Tokens,
@@ -23,12 +29,17 @@ pub(super) struct Face {
     pub(super) peers: PeerStore,
     pub(super) items: ItemStore,
     pub(super) votes: Votes,
+    /// The address that others see, once enough of them agree.
+    pub(super) external: Option<IpAddr>,
+    /// When the id was changed last for the sake of that.
+    pub(super) rebased_at: Option<Instant>,
+    /// Whom it sent something: kept as long as it is not known whether others reach it, and that matters.
+    pub(super) contacted: Option<Box<Contacted>>,
     /// Addresses to begin with. Never in the table.
     pub(super) routers: Routers,
     /// Contacts of an earlier session, not verified in this one.
     pub(super) saved: Vec<Contact>,
-    /// When a query of ours was answered last.
-    pub(super) heard_at: Option<Instant>,
+    pub(super) health: Health,
     /// When the network is looked for next, while the table is empty or small.
     pub(super) bootstrap_at: Instant,
     pub(super) bootstrap_pause: Duration,
@@ -39,6 +50,7 @@ impl Face {
         let id =
             if local.ip().is_unspecified() { NodeId::random(chance) } else { NodeId::for_address(local.ip(), chance) };
         Self {
+            local,
             family: Family::of(local),
             table: Table::new(id, now),
             tokens: Tokens::new(now, chance),
@@ -46,11 +58,33 @@ impl Face {
             peers: PeerStore::new(config.peer_store_bytes, now, chance),
             items: ItemStore::new(config.item_store_bytes, now, chance),
             votes: Votes::default(),
+            external: None,
+            rebased_at: None,
+            contacted: (config.mode == NodeMode::Adaptive).then(|| Box::new(Contacted::new(now, chance))),
             routers: Routers::default(),
             saved: Vec::new(),
-            heard_at: None,
+            health: Health::default(),
             bootstrap_at: now,
             bootstrap_pause: BOOTSTRAP_MIN,
+        }
+    }
+
+    /// Whether it answers nothing and says so in its queries (BEP 43).
+    pub(super) fn is_read_only(&self, mode: NodeMode) -> bool {
+        match mode {
+            NodeMode::Server => false,
+            NodeMode::Client => true,
+            NodeMode::Adaptive => self.contacted.is_some(),
+        }
+    }
+
+    /// Takes an id that fits the address others see (BEP 42), if it has none such and it is time for another.
+    pub(super) fn fit_id(&mut self, now: Instant, chance: &mut ChaCha8Rng) {
+        let Some(external) = self.external.filter(|ip| !self.table.own_id().is_valid_for(*ip)) else { return };
+        let is_early = self.rebased_at.is_some_and(|at| now.saturating_duration_since(at) < ID_LIFETIME_MIN);
+        if !is_early {
+            self.rebased_at = Some(now);
+            self.table.rebase(NodeId::for_address(external, chance));
         }
     }
 

@@ -7,11 +7,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
 use super::Node;
-use super::face::BOOTSTRAP_MAX;
+use super::face::{BOOTSTRAP_MAX, Face};
 use super::operations::{Keep, Kind, Operation};
 use crate::event::{OperationId, SocketIndex};
 use crate::lookup::K;
-use crate::{Contact, Family};
+use crate::{Contact, Family, NodeId};
 
 /// How often the tables are looked after.
 const TICK: Duration = Duration::from_secs(1);
@@ -53,6 +53,21 @@ impl Node {
         self.maintain(now);
     }
 
+    /// The sockets: their addresses and ids.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = (SocketIndex, SocketAddr, NodeId)> {
+        let face = |(index, face): (usize, &Face)| (SocketIndex(index), face.local, face.table.own_id());
+        self.faces.iter().enumerate().map(face)
+    }
+
+    /// Takes up the id that a socket had in an earlier session, if it can belong to its address.
+    pub(crate) fn restore_id(&mut self, socket: SocketIndex, id: NodeId) {
+        let face = &mut self.faces[socket.0];
+        let ip = face.external.unwrap_or(face.local.ip());
+        if ip.is_unspecified() || id.is_valid_for(ip) {
+            face.table.rebase(id);
+        }
+    }
+
     /// The sockets and their families.
     pub(crate) fn socket_families(&self) -> Vec<(SocketIndex, Family)> {
         self.faces.iter().enumerate().map(|(index, face)| (SocketIndex(index), face.family)).collect()
@@ -71,11 +86,14 @@ impl Node {
         if now >= self.next_maintenance {
             self.maintain(now);
         }
+        self.tell_readiness();
     }
 
     fn maintain(&mut self, now: Instant) {
         self.next_maintenance = now + TICK;
         for socket in 0..self.faces.len() {
+            self.faces[socket].fit_id(now, &mut self.chance);
+            self.look_for_answer(now, SocketIndex(socket));
             self.seek_network(now, socket);
             self.care_for_table(now, SocketIndex(socket));
             self.faces[socket].peers.sweep(now);
@@ -95,6 +113,10 @@ impl Node {
     fn seek_network(&mut self, now: Instant, socket: usize) {
         let face = &mut self.faces[socket];
         let knows = face.table.len() + face.routers.len() + face.saved.len() > 0;
+        if face.table.len() >= K {
+            // Should it become small again, the search begins anew.
+            face.bootstrap_now(now);
+        }
         if face.table.len() >= K || !knows || now < face.bootstrap_at {
             return;
         }
@@ -102,6 +124,24 @@ impl Node {
         face.bootstrap_pause = (face.bootstrap_pause * 2).min(BOOTSTRAP_MAX);
         let target = face.table.own_id().random_sharing(NEIGHBOURHOOD_BITS, &mut self.chance);
         self.start_lookup(now, target.into(), Kind::Table, None);
+    }
+
+    /// Asks somebody who answered before, or a router, while it is in doubt whether the network is there.
+    fn look_for_answer(&mut self, now: Instant, socket: SocketIndex) {
+        let face = &mut self.faces[socket.0];
+        if !face.health.is_look_due(now) {
+            return;
+        }
+        let contacts = [face.table.probe(now), face.table.probe(now)];
+        let routers = face.routers.len().max(1);
+        let router = face.routers.iter().nth(self.chance.next_u32() as usize % routers).copied();
+        for contact in contacts.into_iter().flatten() {
+            self.check(now, socket, contact.addr, Some(contact.id));
+        }
+        // Whoever has contacts spares the routers, which everybody asks.
+        if let Some(router) = router.filter(|_| contacts.contains(&None)) {
+            self.check(now, socket, router, None);
+        }
     }
 
     fn care_for_table(&mut self, now: Instant, socket: SocketIndex) {

@@ -4,12 +4,15 @@
 mod client;
 mod config;
 mod face;
+mod health;
 mod maintenance;
 mod operations;
 mod routers;
 
 #[cfg(test)]
 mod item_tests;
+#[cfg(test)]
+mod reach_tests;
 #[cfg(test)]
 mod tests;
 
@@ -21,12 +24,13 @@ use std::time::Instant;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
-pub use config::NodeConfig;
+pub use config::{NodeConfig, NodeMode};
 pub use operations::OPERATIONS_MAX;
 pub use routers::RouterState;
 
 use crate::event::{Event, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
 use crate::krpc::{Body, DecodeError, ErrorCode, Message, Query, Response};
+use crate::reach::Contacted;
 use crate::rpc::{Purpose, Transactions};
 use crate::server::{Scratch, Server, VERSION};
 use crate::{Contact, Family, NodeId, QueryKind, Verdict};
@@ -55,6 +59,8 @@ pub struct Node {
     payloads: Vec<u8>,
     scratch: Scratch,
     next_maintenance: Instant,
+    /// What was told last about whether lookups can succeed.
+    told_ready: bool,
     stats: Stats,
 }
 
@@ -80,6 +86,7 @@ impl Node {
             payloads: Vec::new(),
             scratch: Scratch::default(),
             next_maintenance: now,
+            told_ready: false,
             stats: Stats::default(),
         }
     }
@@ -157,13 +164,18 @@ impl Node {
 
     /// Whether lookups can succeed, and why not.
     pub fn readiness(&self) -> Readiness {
-        let answered = self.stats.responses > 0;
-        let knows = self.faces.iter().any(|face| !face.routers.is_empty() || !face.saved.is_empty());
-        match (answered, knows || self.stats.queries_sent > 0) {
-            (true, _) => Readiness::Ready,
-            (false, false) => Readiness::NotReady(NotReady::NoAddress),
-            (false, true) => Readiness::NotReady(NotReady::NoAnswer { sent: self.stats.queries_sent }),
+        let heard = self.faces.iter().map(|face| &face.health).filter(|health| health.has_heard());
+        if let Some(unanswered) = heard.map(|health| if health.is_lost() { health.unanswered() } else { 0 }).min() {
+            return match unanswered {
+                0 => Readiness::Ready,
+                unanswered => Readiness::NotReady(NotReady::NetworkLost { unanswered }),
+            };
         }
+        let knows = self.faces.iter().any(|face| !face.routers.is_empty() || !face.saved.is_empty());
+        Readiness::NotReady(match knows || self.stats.queries_sent > 0 {
+            false => NotReady::NoAddress,
+            true => NotReady::NoAnswer { sent: self.stats.queries_sent },
+        })
     }
 
     /// How it went with an address that was given to [`Node::add_bootstrap`].
@@ -205,7 +217,8 @@ impl Node {
         query: &Query<'_>,
     ) {
         self.stats.traffic.queries_in.add(QueryKind::of(&query.method));
-        if self.config.read_only {
+        self.handle_reached(now, socket, from);
+        if self.faces[socket.0].is_read_only(self.config.mode) {
             self.stats.traffic.drops.read_only += 1;
             return;
         }
@@ -253,7 +266,7 @@ impl Node {
 
     fn refuse_malformed(&mut self, now: Instant, socket: SocketIndex, to: SocketAddr, transaction: &[u8]) {
         let face = &mut self.faces[socket.0];
-        if self.config.read_only || face.guard.admit_query(now, to) != Verdict::Admit {
+        if face.is_read_only(self.config.mode) || face.guard.admit_query(now, to) != Verdict::Admit {
             return;
         }
         let start = self.payloads.len();
@@ -281,8 +294,8 @@ impl Node {
         };
         self.stats.responses += 1;
         self.stats.traffic.responses_in += 1;
+        self.handle_heard(now, socket);
         let face = &mut self.faces[socket.0];
-        face.heard_at = Some(now);
         if let Some(asked) = found.contact()
             && asked.id != response.id
         {
@@ -295,7 +308,7 @@ impl Node {
             face.table.answered(now, contact, rtt);
         }
         if let Some(seen) = seen {
-            self.handle_vote(socket, from, seen);
+            self.handle_vote(now, socket, from, seen);
         }
         match found.purpose {
             Purpose::Lookup(operation) => self.handle_lookup_answer(now, operation, socket, contact, response),
@@ -325,9 +338,8 @@ impl Node {
         };
         self.stats.traffic.errors_in += 1;
         tracing::debug!(%from, code, "a node refused a query");
-        let face = &mut self.faces[socket.0];
-        face.heard_at = Some(now);
-        face.routers.answered(&from);
+        self.handle_heard(now, socket);
+        self.faces[socket.0].routers.answered(&from);
         match found.purpose {
             Purpose::Store(operation) => {
                 self.handle_store_answer(now, operation, (socket, from), StoreAnswer::Refused(code));
@@ -336,15 +348,48 @@ impl Node {
         }
     }
 
-    fn handle_vote(&mut self, socket: SocketIndex, from: SocketAddr, seen: SocketAddr) {
+    /// A query came: if from whom nothing was sent to, others can reach us.
+    fn handle_reached(&mut self, now: Instant, socket: SocketIndex, from: SocketAddr) {
+        let face = &mut self.faces[socket.0];
+        let Some(contacted) = face.contacted.as_mut().filter(|_| self.config.mode == NodeMode::Adaptive) else {
+            return;
+        };
+        if face.guard.filter().check(from).is_ok() && !contacted.contains(now, from.ip()) {
+            face.contacted = None;
+            self.tell(Event::Reachable { socket });
+        }
+    }
+
+    /// A query of ours was answered.
+    fn handle_heard(&mut self, now: Instant, socket: SocketIndex) {
+        let face = &mut self.faces[socket.0];
+        if face.health.handle_answer(now) {
+            face.bootstrap_now(now);
+        }
+        self.tell_readiness();
+    }
+
+    /// Tells whether lookups can succeed, if that changed.
+    fn tell_readiness(&mut self) {
+        match (self.readiness(), self.told_ready) {
+            (Readiness::Ready, false) => self.tell(Event::Ready),
+            (Readiness::NotReady(reason), true) => self.tell(Event::NotReady(reason)),
+            _ => return,
+        }
+        self.told_ready = !self.told_ready;
+    }
+
+    fn handle_vote(&mut self, now: Instant, socket: SocketIndex, from: SocketAddr, seen: SocketAddr) {
         let face = &mut self.faces[socket.0];
         if Family::of(seen) != face.family {
             return;
         }
         let Some(addr) = face.votes.handle_vote(from.ip(), seen) else { return };
         face.guard.filter_mut().add_own(addr);
-        if !face.table.own_id().is_valid_for(addr.ip()) {
-            face.table.rebase(NodeId::for_address(addr.ip(), &mut self.chance));
+        let moved = face.external.replace(addr.ip()).is_some();
+        face.fit_id(now, &mut self.chance);
+        if moved && self.config.mode == NodeMode::Adaptive {
+            face.contacted = Some(Box::new(Contacted::new(now, &mut self.chance)));
         }
         self.tell(Event::ExternalAddress { socket, addr });
     }

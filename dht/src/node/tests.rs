@@ -205,7 +205,7 @@ fn a_lookup_without_anybody_to_ask_says_so_in_the_end() {
 #[test]
 fn routers_and_read_only_nodes_are_in_no_table() {
     let mut world = World::of(5);
-    world.add(50, NodeConfig { read_only: true, ..NodeConfig::default() }, &[addr(1)]);
+    world.add(50, NodeConfig { mode: NodeMode::Client, ..NodeConfig::default() }, &[addr(1)]);
     world.run(Duration::from_secs(60));
     assert!(world.stats(50).contacts >= 3);
     for number in 1..=5 {

@@ -199,6 +199,16 @@ impl Table {
         Some(record.contact())
     }
 
+    /// The contact that was asked longest ago for the table's sake, or answered: to see whether anybody is there. It
+    /// counts as asked.
+    pub(crate) fn probe(&mut self, now: Instant) -> Option<Contact> {
+        let now_s = self.seconds(now);
+        let live = self.buckets.iter_mut().flat_map(|bucket| &mut bucket.live);
+        let record = live.min_by_key(|record| (record.fails > 0, record.checked_s.max(record.answered_s)))?;
+        record.checked_s = now_s;
+        Some(record.contact())
+    }
+
     /// A bucket no lookup went through for 15 minutes and that has room, as the bits it shares with the own id. It
     /// counts as refreshed.
     pub(crate) fn due_for_refresh(&mut self, now: Instant) -> Option<u32> {
