@@ -2,9 +2,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::OPERATIONS_MAX;
 use crate::item::{Item, ItemError};
 use crate::{Contact, InfoHash, NodeId, Traffic};
+
+/// Operations under way at once, those that are kept up included, and the runs of those not: with some kilobytes for the
+/// candidates of each lookup, a few dozen megabytes.
+pub const OPERATIONS_MAX: usize = 4096;
 
 /// A socket of the node, as [`Node::add_socket`](crate::Node::add_socket) numbered it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

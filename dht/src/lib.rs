@@ -35,14 +35,14 @@ pub use driver::{
     PeerStream, PutGuard, SampleStream, SpawnError,
 };
 pub use event::{
-    AnnouncePort, Conflict, Event, GetOutcome, LookupOutcome, NodeSamples, NotReady, OperationId, Output, PutOutcome,
-    Readiness, Refusal, ScrapeOutcome, SocketIndex, StartError, Stats,
+    AnnouncePort, Conflict, Event, GetOutcome, LookupOutcome, NodeSamples, NotReady, OPERATIONS_MAX, OperationId,
+    Output, PutOutcome, Readiness, Refusal, ScrapeOutcome, SocketIndex, StartError, Stats,
 };
 pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
 pub use item::{Item, ItemError, MutableItem};
 pub use item_store::{ITEM_LIFETIME, ItemStore, PutError, StoredItem, StoredMutable};
-pub use node::{Node, NodeConfig, NodeMode, OPERATIONS_MAX, RouterState};
+pub use node::{Node, NodeConfig, NodeMode, RouterState};
 pub use prefix::{ParsePrefixError, Prefix};
 pub use scrape::{BloomFilter, SCRAPE_PEERS_MAX};
 pub use snapshot::SnapshotError;

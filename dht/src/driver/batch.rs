@@ -5,13 +5,7 @@ use std::ops::Range;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::sys;
-
-/// Datagrams that one system call receives or sends at most.
-pub(super) const BATCH: usize = 64;
-
-/// Longer datagrams are cut; no DHT message that is acted on is as long.
-pub(super) const DATAGRAM_LEN_MAX: usize = 2048;
+use super::sys::{self, BATCH, DATAGRAM_LEN_MAX};
 
 /// Errors of earlier datagrams that are passed over before a call of the system is given up. The system reports them one
 /// at a time, in place of doing what it was asked for.

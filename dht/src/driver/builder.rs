@@ -38,6 +38,35 @@ pub struct DhtBuilder {
     config: NodeConfig,
 }
 
+impl Dht {
+    /// Describes a node to be started.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use magnes_dht::{AnnouncePort, Dht, InfoHash};
+    ///
+    /// let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let first = Dht::builder().listen(local).spawn().await?;
+    /// let second = Dht::builder().listen(local).bootstrap(first.local_addrs()[0]).spawn().await?;
+    /// second.ready().await?;
+    ///
+    /// let info_hash = InfoHash::new([1; 20]);
+    /// second.announce(info_hash, AnnouncePort::Explicit(6881), true).await?;
+    /// let mut peers = second.get_peers(info_hash);
+    /// assert_eq!(peers.next().await, Some(vec!["127.0.0.1:6881".parse()?]));
+    /// assert_eq!(peers.next().await, None);
+    ///
+    /// second.shutdown().await;
+    /// assert!(second.stats().await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> DhtBuilder {
+        DhtBuilder::default()
+    }
+}
+
 impl DhtBuilder {
     /// Listens on this address too. Port 0 picks a free one. Without any address or socket: every IPv4 address, a free port.
     pub fn listen(mut self, addr: SocketAddr) -> Self {

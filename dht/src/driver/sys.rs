@@ -6,6 +6,11 @@ pub(super) use imp::{receive, send};
 
 use std::io;
 
+/// Datagrams that one system call receives or sends at most.
+pub(super) const BATCH: usize = 64;
+/// Longer datagrams are cut; no DHT message that is acted on is as long.
+pub(super) const DATAGRAM_LEN_MAX: usize = 2048;
+
 /// Whether an error tells about one address only (what ICMP brought back, or the lack of a route), not about the socket.
 pub(super) fn is_of_one_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
@@ -84,7 +89,7 @@ mod imp {
     use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
     use tokio::net::UdpSocket;
 
-    use crate::driver::batch::{BATCH, DATAGRAM_LEN_MAX};
+    use super::{BATCH, DATAGRAM_LEN_MAX};
 
     type Headers = MultiHeaders<SockaddrStorage>;
 
@@ -158,7 +163,7 @@ mod imp {
     use socket2::SockRef;
     use tokio::net::UdpSocket;
 
-    use crate::driver::batch::{BATCH, DATAGRAM_LEN_MAX};
+    use super::{BATCH, DATAGRAM_LEN_MAX};
 
     /// Receives up to a batch through the first of `buffers`, without waiting.
     pub(in crate::driver) fn receive(

@@ -3,9 +3,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rand_chacha::ChaCha8Rng;
-use rand_core::Rng;
-
 use super::Node;
 use super::face::{BOOTSTRAP_MAX, Face};
 use super::operations::{Keep, Kind, Operation};
@@ -160,9 +157,4 @@ impl Node {
             self.start_lookup(now, target.into(), Kind::Table, None);
         }
     }
-}
-
-/// A time between nine tenths of `around` and all of it.
-pub(super) fn jitter(chance: &mut ChaCha8Rng, around: Duration) -> Duration {
-    around - around / 10 * (chance.next_u32() % 1000) / 1000
 }

@@ -25,7 +25,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
 pub use config::{NodeConfig, NodeMode};
-pub use operations::OPERATIONS_MAX;
 pub use routers::RouterState;
 
 use crate::event::{Event, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};

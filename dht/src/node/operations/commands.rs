@@ -7,14 +7,10 @@ use super::kind::Kind;
 use super::operation::Operation;
 use super::put::Put;
 use super::scrape::Scrape;
-use crate::event::{AnnouncePort, Event, OperationId, StartError};
+use crate::event::{AnnouncePort, Event, OPERATIONS_MAX, OperationId, StartError};
 use crate::item::{self, Item, ItemError, MutableItem};
 use crate::node::Node;
 use crate::{InfoHash, Target};
-
-/// Operations under way at once, those that are kept up included, and the runs of those not: with some kilobytes for the
-/// candidates of each lookup, a few dozen megabytes.
-pub const OPERATIONS_MAX: usize = 4096;
 
 impl Node {
     /// Looks for the nodes nearest to a target. Ends with [`Event::LookupDone`].

@@ -1,11 +1,11 @@
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
+use rand_core::Rng;
 
 use super::announce::Announce;
 use crate::event::OperationId;
 use crate::item::Item;
-use crate::node::maintenance::jitter;
 
 /// Pause between the announces of a torrent that is kept announced; others forget after half an hour.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(13 * 60);
@@ -76,6 +76,11 @@ impl Keep {
             self.interval = (self.interval * 2).min(WATCH_INTERVAL_MAX);
         }
     }
+}
+
+/// A time between nine tenths of `around` and all of it.
+fn jitter(chance: &mut ChaCha8Rng, around: Duration) -> Duration {
+    around - around / 10 * (chance.next_u32() % 1000) / 1000
 }
 
 #[cfg(test)]

@@ -21,8 +21,6 @@ mod ping;
 mod repeat;
 mod store;
 
-pub use commands::OPERATIONS_MAX;
-
 pub(super) use keep::Keep;
 pub(super) use kind::Kind;
 pub(super) use operation::Operation;
