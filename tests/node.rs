@@ -110,6 +110,7 @@ fn a_node_is_watched_stopped_and_finds_its_way_back() {
     // Nobody is named to begin with: only the saved table leads back.
     let again = start(&addrs, &["--no-bootstrap"]);
     assert_eq!(texts(&again.listening["all"]), addrs);
+    assert_eq!(texts(&again.listening["node_ids"]), ids);
     again.status(|status| status["ready"] == Value::Bool(true) && status["contacts"].as_u64() >= Some(2));
     drop(others);
 }

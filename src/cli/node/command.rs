@@ -46,17 +46,17 @@ pub(crate) struct NodeArgs {
     /// TCP address of GET /metrics (for Prometheus) and GET /health (200 when ready, else 503). Not for the public.
     #[arg(long, value_name = "IP:PORT")]
     metrics: Option<SocketAddr>,
-    #[command(flatten)]
-    limits: LimitArgs,
     /// Print one JSON object a line on stdout: listening, status, external_address, error.
     #[arg(long)]
     json: bool,
     /// Print nothing but errors.
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
-    /// How often the status is told.
+    /// Seconds between two tellings of the status, on a terminal and in JSON.
     #[arg(long, value_name = "SECS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     status_interval: u64,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// What the node gives at most.

@@ -8,13 +8,13 @@ const PORT: u16 = 6881;
 /// Addresses of IPv6 that are listened on by themselves; whoever has more names them.
 const V6_MAX: usize = 4;
 
-/// Flags of `/proc/net/if_inet6`: an address that changes by itself, is on its way out, in doubt, or not yet usable.
+/// Flags of `/proc/self/net/if_inet6`: an address that changes by itself, is on its way out, in doubt, or not yet usable.
 const UNSTEADY: u8 = 0x01 | 0x20 | 0x08 | 0x40;
 
 /// IPv4 by the wildcard address, and each public IPv6 address that lasts: a node id of IPv6 belongs to one address
 /// (BEP 45), and one a /64 is as much as others keep.
 pub(super) fn listen_default() -> Vec<SocketAddr> {
-    let known = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let known = std::fs::read_to_string("/proc/self/net/if_inet6").unwrap_or_default();
     let mut listen = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT))];
     listen.extend(lasting_v6(&known).into_iter().map(|ip| SocketAddr::from((ip, PORT))));
     listen
