@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rand_core::Rng;
+
 use super::Node;
 use super::face::{BOOTSTRAP_MAX, Face};
 use super::operations::{Keep, Kind, Operation};
