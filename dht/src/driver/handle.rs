@@ -202,8 +202,8 @@ impl Dht {
     }
 
     /// Follows a mutable item, such as one that points to a torrent (BEP 46, [`MutableItem::torrent`]): every version
-    /// that is newer than the one before, beginning with the first that is newer than `seen` and than what this node saw
-    /// before. It is looked for at once, then after a minute, and down to every quarter of an hour while it stays the
+    /// that is newer than the one before, beginning with the first that is newer than `seen`, and none that is older than
+    /// what this node ever saw. It is looked for at once, then after a minute, and down to every quarter of an hour while it stays the
     /// same.
     pub fn watch(&self, key: [u8; 32], salt: &[u8], seen: Option<i64>) -> ItemStream {
         ItemStream::new(self.start(Request::Watch { key, salt: salt.to_vec(), seen }))

@@ -182,9 +182,12 @@ fn a_followed_item_never_goes_back_even_in_another_session() {
     let again = world.command(9, |node, now| node.watch(now, public_key(), b"salt", None));
     world.run(Duration::from_secs(300));
     assert_eq!(world.seen(9, again), [] as [i64; 0]);
+    assert_eq!(world.put(3, &signed(6, "six"), None).acknowledged, 8);
+    world.run(Duration::from_secs(1000));
+    assert_eq!(world.seen(9, again), [6], "the one that was seen last is told to who asks again");
     assert_eq!(world.put(3, &signed(7, "seven"), None).acknowledged, 8);
     world.run(Duration::from_secs(1000));
-    assert_eq!(world.seen(9, again), [7]);
+    assert_eq!(world.seen(9, again), [6, 7]);
 }
 
 #[test]

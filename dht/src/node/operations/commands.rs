@@ -85,16 +85,19 @@ impl Node {
     /// [`Event::Item`] for every newer version. It is looked for at once, then after a minute, and ever less often
     /// while nothing changes, down to every quarter of an hour.
     ///
-    /// Versions up to the sequence number `seen`, or up to the highest that this node ever saw while following the item,
-    /// are not believed. What was seen is in [`Node::snapshot`].
+    /// Versions up to the sequence number `seen` are not told, and none that is older than what this node ever saw while
+    /// following the item; that is in [`Node::snapshot`].
     pub fn watch(&mut self, now: Instant, key: [u8; 32], salt: &[u8], seen: Option<i64>) -> OperationId {
         if salt.len() > item::SALT_LEN_MAX {
             return self.refuse(ItemError::SaltTooBig(salt.len()).into());
         }
-        if let Some(seq) = seen {
-            self.seen.note(item::mutable_target(&key, salt), seq);
+        let target = item::mutable_target(&key, salt);
+        // The version that was seen last may be told again, to an owner who does not know it.
+        let above = seen.max(self.seen.find(&target).map(|seq| seq.saturating_sub(1)));
+        if let Some(seq) = above {
+            self.seen.note(target, seq);
         }
-        self.start_keeping(now, Kept::Watch { key, salt: salt.to_vec() })
+        self.start_keeping(now, Kept::Watch { key, salt: salt.to_vec(), above })
     }
 
     /// Counts the peers of a torrent without listing them (BEP 33). Ends with [`Event::ScrapeDone`].

@@ -34,8 +34,16 @@ pub(in crate::node) struct Keep {
 #[derive(Debug)]
 pub(super) enum Kept {
     Announce(Announce),
-    Put { item: Item, cas: Option<i64> },
-    Watch { key: [u8; 32], salt: Vec<u8> },
+    Put {
+        item: Item,
+        cas: Option<i64>,
+    },
+    Watch {
+        key: [u8; 32],
+        salt: Vec<u8>,
+        /// Versions up to this sequence number are not to be told.
+        above: Option<i64>,
+    },
 }
 
 /// How a run went.
@@ -92,7 +100,7 @@ mod tests {
     fn pauses(runs: &[Run]) -> Vec<u64> {
         let now = Instant::now();
         let mut chance = ChaCha8Rng::from_seed([1; 32]);
-        let mut keep = Keep::new(now, Kept::Watch { key: [0; 32], salt: Vec::new() });
+        let mut keep = Keep::new(now, Kept::Watch { key: [0; 32], salt: Vec::new(), above: None });
         let pause = |run: &Run| {
             keep.handle_end(now, *run, &mut chance);
             keep.due.duration_since(now).as_secs()

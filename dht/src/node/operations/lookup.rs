@@ -147,9 +147,8 @@ impl Node {
             }
             Kind::Get(get) => {
                 if let Some(item) = get.handle_answer(response) {
-                    let seq = item.seq().filter(|_| keeper.is_some());
-                    if let Some(seq) = seq {
-                        self.seen.note(item.target(), seq);
+                    if let (Some(keeper), Some(seq)) = (*keeper, item.seq()) {
+                        self.handle_version(keeper, item.target(), seq);
                     }
                     self.tell(Event::Item { operation: told, item, from: contact.addr });
                 }

@@ -7,7 +7,7 @@ use super::operation::Operation;
 use super::put::Put;
 use crate::Target;
 use crate::event::OperationId;
-use crate::item::{self, Item};
+use crate::item::Item;
 use crate::node::Node;
 
 impl Node {
@@ -20,10 +20,9 @@ impl Node {
         let (target, kind) = match &keep.task {
             Kept::Announce(announce) => (announce.info_hash.into(), Kind::Announce(*announce)),
             Kept::Put { item, cas } => (item.target(), Kind::Put(Box::new(Put::new(item.clone(), *cas)))),
-            Kept::Watch { key, salt } => {
-                let target = item::mutable_target(key, salt);
-                let get = Get::mutable(*key, salt.clone(), self.seen.find(&target));
-                (target, Kind::Get(Box::new(get)))
+            Kept::Watch { key, salt, above } => {
+                let get = Get::mutable(*key, salt.clone(), *above);
+                (get.target(), Kind::Get(Box::new(get)))
             }
         };
         let run = self.start_lookup(now, target, kind, Some(keeper));
@@ -50,6 +49,14 @@ impl Node {
     pub(super) fn handle_run(&mut self, now: Instant, keeper: OperationId, run: Run) {
         if let Some(Operation::Keep(keep)) = self.operations.get_mut(&keeper) {
             keep.handle_end(now, run, &mut self.chance);
+        }
+    }
+
+    /// A newer version of an item that is followed was found.
+    pub(super) fn handle_version(&mut self, keeper: OperationId, target: Target, seq: i64) {
+        self.seen.note(target, seq);
+        if let Some(Operation::Keep(Keep { task: Kept::Watch { above, .. }, .. })) = self.operations.get_mut(&keeper) {
+            *above = Some(seq);
         }
     }
 
