@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 use magnes::model::Source;
-use magnes::session::{AddOptions, TorrentSource};
+use magnes::session::AddOptions;
 
 use super::Outcome;
 use super::args::{NetworkArgs, ReportArgs};
 use super::exit::Failure;
 use super::files::read_metainfo;
-use super::serve::{Goal, Job};
+use super::serve::{Goal, Job, Wanted};
 
 /// Download by magnet link, info hash or .torrent file.
 ///
@@ -19,7 +19,8 @@ use super::serve::{Goal, Job};
 /// where it was when the same command is given again.
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
-    /// Magnet link, info hash (40 hexadecimal or 32 base32 digits), or .torrent file.
+    /// Magnet link (to a torrent, or `xs=urn:btpk:` to what a publisher points to), info hash (40 hexadecimal or 32 base32
+    /// digits), or .torrent file.
     source: String,
     /// Folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -55,9 +56,10 @@ pub(crate) fn run(args: GetArgs) -> Outcome {
 }
 
 /// What the user named. A `.torrent` file is read here.
-pub(crate) fn read_source(text: &str) -> Result<TorrentSource, Failure> {
+fn read_source(text: &str) -> Result<Wanted, Failure> {
     match Source::parse(text).map_err(Failure::bad_torrent)? {
-        Source::Magnet(magnet) => Ok((*magnet).into()),
-        Source::File(path) => Ok(read_metainfo(&path)?.into()),
+        Source::Magnet(magnet) => Ok(Wanted::Torrent((*magnet).into())),
+        Source::Publisher(link) => Ok(Wanted::Publisher(link)),
+        Source::File(path) => Ok(Wanted::Torrent(read_metainfo(&path)?.into())),
     }
 }

@@ -78,6 +78,14 @@ impl Reporter {
         }
     }
 
+    /// A publisher points to this torrent.
+    pub(crate) fn pointer(&self, info_hash: &str, seq: i64) {
+        match &self.style {
+            Style::Json => print_json("pointer", json!({ "info_hash": info_hash, "seq": seq })),
+            _ => self.line(&format!("the publisher points to {info_hash} (version {seq})")),
+        }
+    }
+
     /// The metadata were fetched.
     pub(crate) fn metadata(&mut self, name: &str, bytes: u64, pieces: u32, files: usize) {
         match &self.style {

@@ -12,7 +12,7 @@ use super::args::{NetworkArgs, ReportArgs};
 use super::create;
 use super::exit::Failure;
 use super::files::read_metainfo;
-use super::serve::{Goal, Job};
+use super::serve::{Goal, Job, Wanted};
 
 /// Share a file or folder, or what a .torrent file describes, until Ctrl-C.
 ///
@@ -38,7 +38,7 @@ pub(crate) fn run(args: SeedArgs) -> Outcome {
     options.peers.clone_from(&args.network.peer);
     let magnet = metainfo.magnet().to_string();
     Job {
-        source: metainfo.into(),
+        source: Wanted::Torrent(metainfo.into()),
         options,
         config: args.network.config(),
         goal: Goal::CompleteAndSeed,

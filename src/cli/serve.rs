@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use magnes::model::{Magnet, PublisherLink};
 use magnes::session::{AddOptions, Config, Phase, Progress, Session, TorrentEvent, TorrentHandle, TorrentSource};
 use tokio::runtime;
 
@@ -21,10 +22,19 @@ pub(crate) enum Goal {
     CompleteAndSeed,
 }
 
+/// Which torrent it is about.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// This one.
+    Torrent(TorrentSource),
+    /// The one that a publisher points to at the time (BEP 46).
+    Publisher(Box<PublisherLink>),
+}
+
 /// One torrent in one session.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) source: TorrentSource,
+    pub(crate) source: Wanted,
     pub(crate) options: AddOptions,
     pub(crate) config: Config,
     pub(crate) goal: Goal,
@@ -50,10 +60,21 @@ impl Job {
             Signals::catch().map_err(|error| Failure::new(Exit::Failed, format!("cannot catch signals: {error}")))?;
         let mut reporter = Reporter::new(self.report);
         let session = Session::start(self.config).await?;
+        let source = match self.source {
+            Wanted::Torrent(source) => source,
+            Wanted::Publisher(link) => match look_up(&session, &link, self.timeout, &reporter, &mut signals).await {
+                Ok(Some(magnet)) => magnet.into(),
+                ended => {
+                    reporter.finish();
+                    signals.leave(session.shutdown()).await;
+                    return ended.map(|_| Exit::Interrupted);
+                }
+            },
+        };
         if let Some(magnet) = &self.magnet {
-            reporter.magnet(magnet, &self.source.info_hash().to_string());
+            reporter.magnet(magnet, &source.info_hash().to_string());
         }
-        let torrent = session.add(self.source, self.options).await?;
+        let torrent = session.add(source, self.options).await?;
         let outcome = watch(&session, &torrent, self.goal, self.timeout, &mut reporter, &mut signals).await;
         reporter.finish();
         if outcome.as_ref().is_ok_and(|exit| *exit == Exit::Interrupted) {
@@ -61,6 +82,48 @@ impl Job {
         }
         signals.leave(session.shutdown()).await;
         outcome
+    }
+}
+
+/// Finds out which torrent a publisher points to; `None` when a signal came first.
+async fn look_up(
+    session: &Session,
+    link: &PublisherLink,
+    timeout: Option<Duration>,
+    reporter: &Reporter,
+    signals: &mut Signals,
+) -> Result<Option<Magnet>, Failure> {
+    let Some(dht) = session.dht() else {
+        return Err(Failure::new(Exit::Usage, "what a publisher points to is found through the DHT: drop --no-dht"));
+    };
+    reporter.line("looking up which torrent the publisher points to");
+    let mut versions = dht.watch(link.key, &link.salt, None);
+    tokio::select! {
+        biased;
+        _ = signals.next() => Ok(None),
+        version = versions.next() => {
+            let version = version.map_err(|error| Failure::new(Exit::Failed, error))?;
+            let Some(info_hash) = version.torrent() else {
+                let why = format!("version {} of what the publisher put points to no torrent", version.seq);
+                return Err(Failure::bad_torrent(why));
+            };
+            reporter.pointer(&info_hash.to_string(), version.seq);
+            Ok(Some(link.magnet(info_hash)))
+        }
+        () = sleep(timeout) => {
+            let readiness = dht.readiness().await.map(|readiness| readiness.to_string()).unwrap_or_default();
+            let seconds = timeout.unwrap_or_default().as_secs();
+            let why = format!("what the publisher points to was not found in {seconds} s: {readiness}");
+            Err(Failure::new(Exit::TimedOut, why))
+        }
+    }
+}
+
+/// For ever without a timeout.
+async fn sleep(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -85,12 +148,7 @@ async fn watch(
     let mut completed = false;
     let mut told = false;
     let node_ids = node_ids(session).await;
-    let timer = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
+    let timer = sleep(timeout);
     tokio::pin!(timer);
     loop {
         tokio::select! {

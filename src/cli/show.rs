@@ -2,8 +2,9 @@
 #![allow(clippy::print_stdout, reason = "the result goes to stdout")]
 
 use clap::Args;
+use data_encoding::HEXLOWER;
 use indicatif::HumanBytes;
-use magnes::model::{Magnet, Metainfo, Source};
+use magnes::model::{Magnet, Metainfo, PublisherLink, Source};
 use serde_json::json;
 
 use super::Outcome;
@@ -25,6 +26,7 @@ pub(crate) fn run(args: ShowArgs) -> Outcome {
     match Source::parse(&args.source).map_err(Failure::bad_torrent)? {
         Source::File(path) => show_metainfo(&read_metainfo(&path)?, args.json),
         Source::Magnet(magnet) => show_magnet(&magnet, args.json),
+        Source::Publisher(link) => show_publisher(&link, args.json),
     }
     Ok(Exit::Done)
 }
@@ -72,6 +74,31 @@ fn show_metainfo(metainfo: &Metainfo, as_json: bool) {
     for file in files {
         println!("  {:>12}  {}", HumanBytes(file.len).to_string(), file.path);
     }
+}
+
+fn show_publisher(link: &PublisherLink, as_json: bool) {
+    let (key, salt) = (HEXLOWER.encode(&link.key), HEXLOWER.encode(&link.salt));
+    if as_json {
+        let object = json!({
+            "key": key,
+            "salt_hex": salt,
+            "target": link.target().to_string(),
+            "name": link.display_name,
+            "magnet": link.to_string(),
+        });
+        println!("{object}");
+        return;
+    }
+    println!("public key {key}");
+    if !salt.is_empty() {
+        println!("salt       {salt} (hexadecimal)");
+    }
+    println!("item       {}", link.target());
+    if let Some(name) = &link.display_name {
+        println!("name       {name}");
+    }
+    println!("magnet     {link}");
+    println!("what it points to is found by `magnes dht get`");
 }
 
 fn show_magnet(magnet: &Magnet, as_json: bool) {

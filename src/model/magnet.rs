@@ -68,19 +68,9 @@ impl FromStr for Magnet {
         if text.len() > MAGNET_LEN_MAX {
             return Err(ParseMagnetError::TooLong(text.len()));
         }
-        let scheme = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("magnet:"));
-        let query = scheme.and_then(|_| text[7..].strip_prefix('?')).ok_or(ParseMagnetError::NotMagnet)?;
         let mut topics = Topics::default();
         let mut magnet = Magnet::new(InfoHash::new([0; 20]));
-        for pair in query.split('&') {
-            // Links copied out of a page's source have `&amp;` between the pairs.
-            let pair = pair.strip_prefix("amp;").unwrap_or(pair);
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if key.is_empty() {
-                continue;
-            }
-            let key = decode(key, false);
-            let value = decode(value, key.eq_ignore_ascii_case("dn"));
+        for (key, value) in pairs_of(text)? {
             if !topics.take(&key, &value)? {
                 magnet.take(key, value)?;
             }
@@ -130,8 +120,8 @@ pub enum ParseMagnetError {
     /// Only a v2 hash (`urn:btmh:`, BEP 52).
     #[error("the torrent is BitTorrent v2 only: not supported yet (a hybrid link with `urn:btih:` works)")]
     V2Only,
-    /// A link to a mutable torrent (`urn:btpk:`, BEP 46).
-    #[error("the link follows a publisher's key (`urn:btpk:`, BEP 46): not supported yet")]
+    /// A link to what a publisher points to (`urn:btpk:`, BEP 46): a `PublisherLink`.
+    #[error("the link names a publisher and no torrent (`urn:btpk:`, BEP 46): look up the torrent first")]
     PublicKey,
     /// An `x.pe` that is not a host and a port.
     #[error("the peer address `x.pe={text}` is wrong: {source}")]
@@ -202,6 +192,21 @@ impl Topics {
     }
 }
 
+/// The keys and values of a link, decoded.
+pub(super) fn pairs_of(text: &str) -> Result<impl Iterator<Item = (String, String)> + '_, ParseMagnetError> {
+    let scheme = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("magnet:"));
+    let query = scheme.and_then(|_| text[7..].strip_prefix('?')).ok_or(ParseMagnetError::NotMagnet)?;
+    let pairs = query.split('&').map(|pair| {
+        // Links copied out of a page's source have `&amp;` between the pairs.
+        let pair = pair.strip_prefix("amp;").unwrap_or(pair);
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let key = decode(key, false);
+        let value = decode(value, key.eq_ignore_ascii_case("dn"));
+        (key, value)
+    });
+    Ok(pairs.filter(|(key, _)| !key.is_empty()))
+}
+
 /// Undoes percent encoding. A `%` that no two hexadecimal digits follow stays as it is, and what is not UTF-8 becomes
 /// U+FFFD. In a display name `+` stands for a space, as web forms write it.
 fn decode(text: &str, plus_is_space: bool) -> String {
@@ -229,7 +234,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
-struct Encoded<'a>(&'a str);
+pub(super) struct Encoded<'a>(pub(super) &'a str);
 
 impl fmt::Display for Encoded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

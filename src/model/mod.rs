@@ -11,6 +11,7 @@ mod metainfo;
 mod names;
 mod peer_addr;
 mod peer_id;
+mod publisher;
 mod selection;
 mod source;
 
@@ -25,5 +26,6 @@ pub use magnet::{MAGNET_LEN_MAX, Magnet, ParseMagnetError, parse_info_hash};
 pub use metainfo::Metainfo;
 pub use peer_addr::{ParsePeerAddrError, PeerAddr};
 pub use peer_id::PeerId;
+pub use publisher::{ParsePublisherLinkError, PublisherLink};
 pub use selection::{FileSelection, ParseSelectionError, SelectionError};
 pub use source::{ParseSourceError, Source};

@@ -1,4 +1,4 @@
-use super::{Magnet, ParseMagnetError, parse_info_hash};
+use super::{Magnet, ParseMagnetError, ParsePublisherLinkError, PublisherLink, parse_info_hash};
 use std::path::PathBuf;
 
 /// What a user names when asking for a torrent.
@@ -6,6 +6,8 @@ use std::path::PathBuf;
 pub enum Source {
     /// A magnet link, or a bare info hash, which is the link that has nothing else.
     Magnet(Box<Magnet>),
+    /// A link to whatever torrent a publisher points to (BEP 46).
+    Publisher(Box<PublisherLink>),
     /// A path, taken for that of a `.torrent` file. Nobody has looked whether it is there.
     File(PathBuf),
 }
@@ -21,7 +23,11 @@ impl Source {
             return Err(ParseSourceError::Empty);
         }
         if starts_with("magnet:") {
-            return Ok(Self::Magnet(Box::new(text.parse()?)));
+            return match text.parse() {
+                Ok(magnet) => Ok(Self::Magnet(Box::new(magnet))),
+                Err(ParseMagnetError::PublicKey) => Ok(Self::Publisher(Box::new(text.parse()?))),
+                Err(error) => Err(error.into()),
+            };
         }
         if starts_with("http://") || starts_with("https://") {
             return Err(ParseSourceError::Url(text.to_owned()));
@@ -45,6 +51,9 @@ pub enum ParseSourceError {
     /// A magnet link with a fault.
     #[error(transparent)]
     Magnet(#[from] ParseMagnetError),
+    /// A link to what a publisher points to, with a fault.
+    #[error(transparent)]
+    Publisher(#[from] ParsePublisherLinkError),
 }
 
 #[cfg(test)]
@@ -59,6 +68,9 @@ mod tests {
         assert_eq!(Source::parse(&hash.to_string()), magnet);
         assert_eq!(Source::parse("VOV2XK5LVOV2XK5LVOV2XK5LVOV2XK5L"), magnet);
         assert_eq!(Source::parse(&format!(" magnet:?xt=urn:btih:{hash}\n")), magnet);
+        let publisher = format!("magnet:?xs=urn:btpk:{}", "ab".repeat(32));
+        assert_eq!(Source::parse(&publisher), Ok(Source::Publisher(Box::new(PublisherLink::new([0xab; 32])))));
+        assert!(matches!(Source::parse("magnet:?xs=urn:btpk:ab"), Err(ParseSourceError::Publisher(_))));
         assert_eq!(Source::parse("a.torrent"), Ok(Source::File("a.torrent".into())));
         assert_eq!(Source::parse(&format!("./{hash}")), Ok(Source::File(format!("./{hash}").into())));
         assert_eq!(Source::parse("magnet:?"), Err(ParseSourceError::Magnet(ParseMagnetError::NoTopic)));

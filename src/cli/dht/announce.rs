@@ -1,0 +1,31 @@
+use clap::Args;
+use magnes_dht::AnnouncePort;
+use serde_json::json;
+
+use super::asking::{AskArgs, failed};
+use super::hex;
+use crate::cli::Outcome;
+use crate::cli::exit::Exit;
+
+/// Say once that a peer of this machine has a torrent.
+#[derive(Debug, Args)]
+pub(super) struct AnnounceArgs {
+    /// Its info hash.
+    #[arg(value_name = "INFO_HASH")]
+    info_hash: String,
+    /// The TCP port on which the peer listens.
+    #[arg(long)]
+    port: u16,
+}
+
+pub(super) fn run(args: &AnnounceArgs, ask: &AskArgs) -> Outcome {
+    let info_hash = hex::info_hash(&args.info_hash)?;
+    ask.ask(None, async |dht| {
+        let outcome = dht.announce(info_hash, AnnouncePort::Explicit(args.port), false).await.map_err(failed)?;
+        let fields = json!({ "asked": outcome.asked, "acknowledged": outcome.acknowledged });
+        ask.tell("announced", fields, || {
+            format!("{} of {} nodes took the announce", outcome.acknowledged, outcome.asked)
+        });
+        Ok(if outcome.acknowledged > 0 { Exit::Done } else { Exit::Failed })
+    })
+}

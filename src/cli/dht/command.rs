@@ -1,0 +1,53 @@
+use clap::{Args, Subcommand};
+
+use super::asking::AskArgs;
+use super::{announce, find_node, get, get_peers, keygen, ping, put, sample, scrape};
+use crate::cli::Outcome;
+
+const AFTER_HELP: &str = "\
+Examples:
+  magnes dht get-peers dd8255ecdc7ca55fb0bbf81323d87062db1f6d1c
+  magnes dht put 'Hello World!'       prints the hash by which anybody can get it
+  magnes dht get e5f96f6f38320f0f33959cb4d3d656452117aadb
+  magnes dht ping 192.0.2.1:6881
+
+A --bootstrap host that does not answer is named after 5 seconds, and asked on until --timeout.";
+
+/// Ask the DHT a single question.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct DhtArgs {
+    #[command(subcommand)]
+    question: Question,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Question {
+    Ping(ping::PingArgs),
+    FindNode(find_node::FindNodeArgs),
+    GetPeers(get_peers::GetPeersArgs),
+    Announce(announce::AnnounceArgs),
+    Get(get::GetArgs),
+    Put(put::PutArgs),
+    Sample(sample::SampleArgs),
+    Scrape(scrape::ScrapeArgs),
+    Keygen(keygen::KeygenArgs),
+}
+
+pub(crate) fn run(args: DhtArgs) -> Outcome {
+    let DhtArgs { question, ask } = args;
+    let outcome = match &question {
+        Question::Ping(args) => ping::run(args, &ask),
+        Question::FindNode(args) => find_node::run(args, &ask),
+        Question::GetPeers(args) => get_peers::run(args, &ask),
+        Question::Announce(args) => announce::run(args, &ask),
+        Question::Get(args) => get::run(args, &ask),
+        Question::Put(args) => put::run(args, &ask),
+        Question::Sample(args) => sample::run(args, &ask),
+        Question::Scrape(args) => scrape::run(args, &ask),
+        Question::Keygen(args) => keygen::run(args, &ask),
+    };
+    outcome.map_err(|failure| failure.told_as_json(ask.json))
+}

@@ -1,0 +1,37 @@
+use std::collections::BTreeSet;
+
+use clap::Args;
+use serde_json::json;
+
+use super::asking::{AskArgs, failed};
+use super::hex;
+use crate::cli::Outcome;
+use crate::cli::exit::{Exit, Failure};
+
+/// Find the peers of a torrent.
+#[derive(Debug, Args)]
+pub(super) struct GetPeersArgs {
+    /// Its info hash.
+    #[arg(value_name = "INFO_HASH")]
+    info_hash: String,
+}
+
+pub(super) fn run(args: &GetPeersArgs, ask: &AskArgs) -> Outcome {
+    let info_hash = hex::info_hash(&args.info_hash)?;
+    ask.ask(None, async |dht| {
+        let mut found = BTreeSet::new();
+        let mut stream = dht.get_peers(info_hash);
+        while let Some(peers) = stream.next().await {
+            for peer in peers.into_iter().filter(|peer| found.insert(*peer)) {
+                ask.tell("peer", json!({ "addr": peer.to_string() }), || peer.to_string());
+            }
+        }
+        match stream.outcome() {
+            Some(Err(error)) => Err(failed(*error)),
+            Some(Ok(outcome)) if found.is_empty() => {
+                Err(Failure::new(Exit::Failed, format!("no peers found; {} nodes answered", outcome.answered)))
+            }
+            _ => Ok(Exit::Done),
+        }
+    })
+}

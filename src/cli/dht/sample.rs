@@ -1,0 +1,64 @@
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use clap::Args;
+use magnes_dht::{NodeId, Target};
+use serde_json::json;
+
+use super::asking::{AskArgs, failed};
+use crate::cli::Outcome;
+use crate::cli::exit::{Exit, Failure};
+
+const AFTER_HELP: &str = "\
+Examples:
+  magnes dht sample                           info hashes from nodes on the way to a random point
+  magnes dht sample --node 192.0.2.1:6881     from one node
+
+Every node says for how long its samples stay the same; asking it sooner shows nothing else.";
+
+/// List some of the info hashes that nodes store (BEP 51).
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct SampleArgs {
+    /// The point towards which nodes are asked, 40 hexadecimal digits. Default: a random one.
+    target: Option<NodeId>,
+    /// Ask this node alone.
+    #[arg(long, value_name = "IP:PORT")]
+    node: Option<SocketAddr>,
+}
+
+pub(super) fn run(args: &SampleArgs, ask: &AskArgs) -> Outcome {
+    ask.ask(args.node, async |dht| {
+        // Our own id was drawn by lot.
+        let own_id = dht.node_ids().await.map_err(|closed| failed(closed.into()))?.first().copied();
+        let target = args.target.or(own_id).map_or(Target::new([0; 20]), Target::from);
+        let mut samples = match args.node {
+            Some(node) => dht.sample_node(node, target),
+            None => dht.sample(target),
+        };
+        let (mut found, mut nodes) = (BTreeSet::new(), 0);
+        while let Some(of_one) = samples.next().await {
+            nodes += 1;
+            let fields = json!({
+                "node_id": of_one.from.id.to_string(),
+                "addr": of_one.from.addr.to_string(),
+                "samples": of_one.info_hashes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "num": of_one.total,
+                "interval_s": of_one.interval.as_secs(),
+            });
+            let unseen: Vec<String> = of_one.info_hashes.iter().map(ToString::to_string).collect();
+            let unseen: Vec<String> = unseen.into_iter().filter(|text| found.insert(text.clone())).collect();
+            if ask.json || !unseen.is_empty() {
+                ask.tell("samples", fields, || unseen.join("\n"));
+            }
+        }
+        match samples.outcome() {
+            Some(Err(error)) => Err(failed(*error)),
+            Some(Ok(outcome)) if nodes == 0 => {
+                let why = format!("no node gave samples; {} of {} answered", outcome.answered, outcome.asked);
+                Err(Failure::new(Exit::Failed, why))
+            }
+            _ => Ok(Exit::Done),
+        }
+    })
+}
