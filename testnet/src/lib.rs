@@ -10,9 +10,15 @@ mod nat;
 mod network;
 mod population;
 mod queue;
+mod responder;
+mod searcher;
+mod study;
 mod world;
 
 pub use nat::Nat;
 pub use network::Network;
-pub use population::{Population, PopulationConfig, Responder};
+pub use population::{Population, PopulationConfig};
+pub use responder::{Conduct, Responder};
+pub use searcher::Searcher;
+pub use study::{LookupFigures, LookupStudy, Spread, percentile};
 pub use world::{Datagram, Host, HostIndex, World, WorldStats};

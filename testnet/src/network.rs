@@ -42,7 +42,12 @@ impl Network {
         if unit(rng) < self.loss {
             return None;
         }
-        Some(((from + to) / 2).mul_f64((self.jitter_sigma * gaussian(rng)).exp()))
+        Some(self.draw_travel(from, to, rng))
+    }
+
+    /// The delay of one that arrives.
+    pub(crate) fn draw_travel(&self, from: Duration, to: Duration, rng: &mut impl Rng) -> Duration {
+        ((from + to) / 2).mul_f64((self.jitter_sigma * gaussian(rng)).exp())
     }
 }
 

@@ -1,16 +1,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::ops::Range;
+use std::rc::Rc;
 
-use magnes_dht::krpc::{Body, Message, Method, Response, Values};
-use magnes_dht::{Contact, InfoHash, NodeId, Target, compact};
+use magnes_dht::{Contact, InfoHash, NodeId, Target};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+use crate::nat::Nat;
 use crate::network::unit;
-use crate::world::{Datagram, Host};
+use crate::responder::{Conduct, Responder};
 
 /// Contacts in a bucket, and nodes in a reply (BEP 5).
-const K: usize = 8;
+pub(crate) const K: usize = 8;
 
 const ID_BITS: usize = 160;
 
@@ -22,8 +23,15 @@ const IPS: u64 = 0x4000_0000;
 const DEAD_IP_FIRST: u32 = 0x5000_0000;
 const DEAD_IPS: u64 = 0x1000_0000;
 
-/// A token that every responder gives and takes.
-const TOKEN: &[u8] = b"modeltok";
+/// Dead nodes that there are to choose from for each live one, where tables are not to share them.
+const GHOSTS_PER_NODE: usize = 64;
+/// And at most: about 100 MB of them.
+const GHOSTS_MAX: usize = 2_000_000;
+
+/// Who can be reached, after Jimenez, Osmani and Knutsson 2009: 31 % sit behind a router that lets in only who was
+/// asked, 11 % behind one that lets in nobody who comes unasked and gives everybody another port.
+const RESTRICTED_SHARE: f64 = 0.31;
+const FIREWALLED_SHARE: f64 = 0.11;
 
 /// What a population is like.
 #[derive(Debug, Clone)]
@@ -32,8 +40,22 @@ pub struct PopulationConfig {
     pub nodes: usize,
     /// Share of all entries of all tables that lead nowhere.
     pub dead: f64,
+    /// Whether the dead entries name as many nodes that once were as their share says, the same ones in many tables;
+    /// else hardly two tables name the same dead node, which is harder on lookups: each has to be found out.
+    pub dead_are_shared: bool,
+    /// Share of the live nodes that name only made-up nodes near whatever they are asked for, and never a peer.
+    pub hostile: f64,
+    /// Whether a part of the nodes is behind routers that let nobody in.
+    pub nat_mix: bool,
     /// Repeats it.
     pub seed: u64,
+}
+
+impl Default for PopulationConfig {
+    /// A thousand nodes, all of them honest and reachable, and every entry of every table one of them.
+    fn default() -> Self {
+        Self { nodes: 1000, dead: 0.0, dead_are_shared: false, hostile: 0.0, nat_mix: false, seed: 1 }
+    }
 }
 
 /// The nodes of a whole DHT, each with the table that it would have after a long time.
@@ -42,48 +64,101 @@ pub struct PopulationConfig {
 /// share as much. Of the entries, a share is dead: ids of the right prefix at addresses where nobody is.
 #[derive(Debug)]
 pub struct Population {
+    census: Rc<Census>,
+    rng: ChaCha8Rng,
+}
+
+/// Who there is. Tables are drawn from it when they are first looked at.
+#[derive(Debug)]
+pub(crate) struct Census {
     /// In ascending order of ids.
     nodes: Vec<Contact>,
+    /// What each of `nodes` is like.
+    traits: Vec<(Conduct, Nat)>,
+    /// Nodes that once were, in ascending order of ids.
+    ghosts: Vec<Contact>,
     dead: f64,
-    rng: ChaCha8Rng,
+    seed: u64,
 }
 
 impl Population {
     /// Draws ids that fit their addresses (BEP 42).
     pub fn new(config: &PopulationConfig) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        let mut nodes: Vec<Contact> = (0..config.nodes)
-            .map(|_| {
-                let addr = draw_addr(IP_FIRST, IPS, &mut rng);
-                Contact { id: NodeId::for_address(addr.ip(), &mut rng), addr }
-            })
-            .collect();
-        nodes.sort_unstable();
-        nodes.dedup_by_key(|node| node.addr.ip());
-        Self { nodes, dead: config.dead, rng }
+        let nodes = draw_nodes(config.nodes, IP_FIRST, IPS, &mut rng);
+        let ghosts = match config.dead {
+            0.0 => 0,
+            dead if config.dead_are_shared => (config.nodes as f64 * dead / (1.0 - dead).max(0.01)) as usize,
+            _ => (config.nodes * GHOSTS_PER_NODE).min(GHOSTS_MAX),
+        };
+        let ghosts = draw_nodes(ghosts, DEAD_IP_FIRST, DEAD_IPS, &mut rng);
+        let traits = nodes.iter().map(|_| draw_traits(config, &mut rng)).collect();
+        Self { census: Rc::new(Census { nodes, traits, ghosts, dead: config.dead, seed: config.seed }), rng }
     }
 
     /// The live nodes, in ascending order of ids.
     pub fn nodes(&self) -> &[Contact] {
-        &self.nodes
+        &self.census.nodes
     }
 
     /// The live nodes nearest to a point, nearest first.
     pub fn closest(&self, target: &Target, count: usize) -> Vec<Contact> {
-        let mut nodes = self.nodes.clone();
-        nodes.sort_unstable_by_key(|node| target.distance(&node.id));
-        nodes.truncate(count);
-        nodes
+        self.census.closest(target, count, |_, _| true)
+    }
+
+    /// The nodes nearest to a point that a stranger can reach and that are honest, nearest first.
+    pub fn closest_of_use(&self, target: &Target, count: usize) -> Vec<Contact> {
+        self.census.closest(target, count, |conduct, nat| conduct == Conduct::Honest && nat == Nat::Open)
     }
 
     /// The table of the node with this id, whether it is one of the population or a newcomer.
     pub fn draw_table(&mut self, own: &NodeId) -> Vec<Contact> {
+        self.census.draw_table(own, &mut self.rng)
+    }
+
+    /// A responder for every node, with where it is and what stands before it. The honest and reachable ones nearest to
+    /// an info hash of `swarms` know its peers.
+    pub fn responders(&mut self, swarms: &[(InfoHash, Vec<SocketAddr>)]) -> Vec<(Contact, Nat, Responder)> {
+        let each = self.census.nodes.iter().zip(&self.census.traits).enumerate();
+        let mut responders: Vec<(Contact, Nat, Responder)> = each
+            .map(|(index, (own, (conduct, nat)))| (*own, *nat, Responder::new(&self.census, index, *own, *conduct)))
+            .collect();
+        for (info_hash, peers) in swarms {
+            for holder in self.closest_of_use(&Target::from(*info_hash), K) {
+                if let Ok(index) = self.census.nodes.binary_search(&holder) {
+                    responders[index].2.add_swarm(*info_hash, peers.clone());
+                }
+            }
+        }
+        responders
+    }
+}
+
+impl Census {
+    /// The table of the node with this number.
+    pub(crate) fn table_of(&self, index: usize) -> Vec<Contact> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(index as u64 + 1);
+        self.draw_table(&self.nodes[index].id, &mut rng)
+    }
+
+    fn closest(&self, target: &Target, count: usize, accept: impl Fn(Conduct, Nat) -> bool) -> Vec<Contact> {
+        let traits = self.traits.iter();
+        let accepted = self.nodes.iter().zip(traits).filter(|(_, (conduct, nat))| accept(*conduct, *nat));
+        let mut nodes: Vec<Contact> = accepted.map(|(node, _)| *node).collect();
+        if count < nodes.len() {
+            nodes.select_nth_unstable_by_key(count, |node| target.distance(&node.id));
+            nodes.truncate(count);
+        }
+        nodes.sort_unstable_by_key(|node| target.distance(&node.id));
+        nodes
+    }
+
+    fn draw_table(&self, own: &NodeId, rng: &mut ChaCha8Rng) -> Vec<Contact> {
         let mut table = Vec::new();
         for bit in 0..ID_BITS {
             let (low, high) = (sibling(own, bit, 0), sibling(own, bit, 0xff));
-            let start = self.nodes.partition_point(|node| node.id < low);
-            let end = self.nodes.partition_point(|node| node.id <= high);
-            self.draw_bucket(start..end, own, bit, &mut table);
+            self.draw_bucket(&low, &high, own, bit, rng, &mut table);
             if !self.has_company(own, bit) {
                 break;
             }
@@ -91,53 +166,89 @@ impl Population {
         table
     }
 
-    /// A responder for every node. Those nearest to an info hash of `swarms` know its peers.
-    pub fn responders(&mut self, swarms: &[(InfoHash, Vec<SocketAddr>)]) -> Vec<(Contact, Responder)> {
-        let mut responders: Vec<(Contact, Responder)> = Vec::with_capacity(self.nodes.len());
-        for index in 0..self.nodes.len() {
-            let own = self.nodes[index];
-            let table = self.draw_table(&own.id);
-            responders.push((own, Responder { id: own.id, table, swarms: Vec::new(), announced: 0 }));
-        }
-        for (info_hash, peers) in swarms {
-            for holder in self.closest(&Target::from(*info_hash), K) {
-                if let Ok(index) = self.nodes.binary_search(&holder) {
-                    responders[index].1.swarms.push((*info_hash, peers.clone()));
-                }
-            }
-        }
-        responders
-    }
-
-    /// Draws up to eight entries out of a range of nodes, dead ones among them.
-    fn draw_bucket(&mut self, range: std::ops::Range<usize>, own: &NodeId, bit: usize, table: &mut Vec<Contact>) {
-        let mut live = self.nodes[range].to_vec();
-        for _ in 0..K {
-            if live.is_empty() {
-                break;
-            }
-            if unit(&mut self.rng) < self.dead {
-                let id = own.random_sharing(bit as u32, &mut self.rng);
-                table.push(Contact { id, addr: draw_addr(DEAD_IP_FIRST, DEAD_IPS, &mut self.rng) });
+    /// Draws up to eight entries out of a range of ids, dead ones among them.
+    fn draw_bucket(
+        &self,
+        low: &NodeId,
+        high: &NodeId,
+        own: &NodeId,
+        bit: usize,
+        rng: &mut ChaCha8Rng,
+        table: &mut Vec<Contact>,
+    ) {
+        let (live, ghosts) = (range_of(&self.nodes, low, high), range_of(&self.ghosts, low, high));
+        let start = table.len();
+        let (mut taken, mut drawn) = (0, 0);
+        while drawn < K && taken < live.len() {
+            drawn += 1;
+            if unit(rng) >= self.dead {
+                taken += 1;
+                table.push(self.nodes[draw_other(live.clone(), |index| table[start..].contains(&self.nodes[index]), rng)]);
+            } else if ghosts.is_empty() {
+                // So deep that no dead node has an id there that fits its address: one that does not.
+                let id = own.random_sharing(bit as u32, rng);
+                table.push(Contact { id, addr: draw_addr(DEAD_IP_FIRST, DEAD_IPS, rng) });
             } else {
-                let chosen = self.rng.next_u64() as usize % live.len();
-                table.push(live.swap_remove(chosen));
+                let ghost = self.ghosts[ghosts.start + rng.next_u64() as usize % ghosts.len()];
+                if !table[start..].contains(&ghost) {
+                    table.push(ghost);
+                }
             }
         }
     }
 
     /// Whether any other node shares more than `bit` bits with `own`.
     fn has_company(&self, own: &NodeId, bit: usize) -> bool {
-        let (low, high) = (bounded(own, bit + 1, 0), bounded(own, bit + 1, 0xff));
-        let start = self.nodes.partition_point(|node| node.id < low);
-        let end = self.nodes.partition_point(|node| node.id <= high);
-        self.nodes[start..end].iter().any(|node| node.id != *own)
+        let range = range_of(&self.nodes, &bounded(own, bit + 1, 0), &bounded(own, bit + 1, 0xff));
+        self.nodes[range].iter().any(|node| node.id != *own)
     }
+}
+
+/// A number out of `range` that was not taken yet; there has to be one.
+fn draw_other(range: Range<usize>, is_taken: impl Fn(usize) -> bool, rng: &mut impl Rng) -> usize {
+    let mut index = range.start + rng.next_u64() as usize % range.len();
+    while is_taken(index) {
+        index = if index + 1 < range.end { index + 1 } else { range.start };
+    }
+    index
+}
+
+fn draw_traits(config: &PopulationConfig, rng: &mut impl Rng) -> (Conduct, Nat) {
+    let conduct = if unit(rng) < config.hostile { Conduct::Polluting } else { Conduct::Honest };
+    let place = unit(rng);
+    let nat = match config.nat_mix {
+        true if place < FIREWALLED_SHARE => Nat::Symmetric,
+        true if place < FIREWALLED_SHARE + RESTRICTED_SHARE => Nat::Restricted,
+        _ => Nat::Open,
+    };
+    (conduct, nat)
+}
+
+/// Nodes with ids that fit their addresses, in ascending order of ids.
+fn draw_nodes(count: usize, ip_first: u32, ips: u64, rng: &mut impl Rng) -> Vec<Contact> {
+    let draw = |rng: &mut _| {
+        let addr = draw_addr(ip_first, ips, rng);
+        Contact { id: NodeId::for_address(addr.ip(), rng), addr }
+    };
+    let mut nodes: Vec<Contact> = (0..count).map(|_| draw(rng)).collect();
+    nodes.sort_unstable_by_key(|node| node.addr.ip());
+    nodes.dedup_by_key(|node| node.addr.ip());
+    nodes.sort_unstable();
+    nodes
+}
+
+pub(crate) fn draw_dead_addr(rng: &mut impl Rng) -> SocketAddr {
+    draw_addr(DEAD_IP_FIRST, DEAD_IPS, rng)
 }
 
 fn draw_addr(ip_first: u32, ips: u64, rng: &mut impl Rng) -> SocketAddr {
     let ip = ip_first + (rng.next_u64() % ips) as u32;
     SocketAddr::new(Ipv4Addr::from_bits(ip).into(), 1024 + (rng.next_u64() % 60_000) as u16)
+}
+
+/// The places of the nodes with ids from `low` to `high`.
+fn range_of(nodes: &[Contact], low: &NodeId, high: &NodeId) -> Range<usize> {
+    nodes.partition_point(|node| node.id < *low)..nodes.partition_point(|node| node.id <= *high)
 }
 
 /// The lowest or highest id that shares exactly `bit` bits with `own`.
@@ -156,86 +267,4 @@ fn bounded(id: &NodeId, bits: usize, rest: u8) -> NodeId {
         *byte = (*byte & mask) | (rest & !mask);
     }
     NodeId::new(bytes)
-}
-
-/// A node that answers queries out of a table that never changes, and asks nothing.
-#[derive(Debug)]
-pub struct Responder {
-    id: NodeId,
-    table: Vec<Contact>,
-    swarms: Vec<(InfoHash, Vec<SocketAddr>)>,
-    announced: usize,
-}
-
-impl Responder {
-    /// How many announces it took.
-    pub fn announced(&self) -> usize {
-        self.announced
-    }
-
-    /// The table.
-    pub fn table(&self) -> &[Contact] {
-        &self.table
-    }
-
-    fn closest(&self, target: &Target) -> Vec<u8> {
-        let mut nodes: Vec<&Contact> = self.table.iter().collect();
-        if nodes.len() > K {
-            nodes.select_nth_unstable_by_key(K, |node| target.distance(&node.id));
-            nodes.truncate(K);
-        }
-        nodes.sort_unstable_by_key(|node| target.distance(&node.id));
-        let mut encoded = Vec::new();
-        nodes.iter().for_each(|node| compact::push_node(&mut encoded, node));
-        encoded
-    }
-}
-
-impl Host for Responder {
-    fn handle_datagram(&mut self, _now: Instant, from: SocketAddr, datagram: &[u8], out: &mut Vec<Datagram>) {
-        let Ok(Message { transaction, body: Body::Query(query), .. }) = Message::decode(datagram) else {
-            return;
-        };
-        let mut response = Response::new(self.id);
-        let (nodes, peers);
-        match query.method {
-            Method::Ping | Method::Unknown { target: None, .. } | Method::Put { .. } => {}
-            Method::FindNode { target }
-            | Method::SampleInfohashes { target }
-            | Method::Unknown { target: Some(target), .. } => {
-                nodes = self.closest(&target);
-                response.nodes = Some(&nodes);
-            }
-            Method::Get { target, .. } => {
-                nodes = self.closest(&target);
-                response.nodes = Some(&nodes);
-                response.token = Some(TOKEN);
-            }
-            Method::GetPeers { info_hash, .. } => {
-                nodes = self.closest(&Target::from(info_hash));
-                response.nodes = Some(&nodes);
-                response.token = Some(TOKEN);
-                if let Some((_, known)) = self.swarms.iter().find(|(swarm, _)| *swarm == info_hash) {
-                    peers = known;
-                    response.values = Values::of(peers);
-                }
-            }
-            Method::AnnouncePeer { token, .. } => {
-                if token != TOKEN {
-                    return;
-                }
-                self.announced += 1;
-            }
-        }
-        let mut payload = Vec::new();
-        let body = Body::Response(response);
-        Message { transaction, version: None, ip: Some(from), body }.encode(&mut payload);
-        out.push(Datagram { to: from, payload });
-    }
-
-    fn handle_timeout(&mut self, _now: Instant, _out: &mut Vec<Datagram>) {}
-
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
 }

@@ -62,9 +62,9 @@ fn ask(
 
 /// A world of responders that know a swarm, and an asker at the end.
 fn populated(dead: f64, network: Network, seed: u64) -> (Population, World<Someone>, HostIndex) {
-    let mut population = Population::new(&PopulationConfig { nodes: 500, dead, seed });
+    let mut population = Population::new(&PopulationConfig { nodes: 500, dead, seed, ..PopulationConfig::default() });
     let mut world = World::new(Instant::now(), network, seed);
-    for (contact, responder) in population.responders(&[(swarm(), vec![peer()])]) {
+    for (contact, _, responder) in population.responders(&[(swarm(), vec![peer()])]) {
         world.add_host(contact.addr, Nat::Open, Someone::Responder(responder));
     }
     let asker = world.add_host("9.9.9.9:6881".parse().expect("an address"), Nat::Open, Someone::Asker(Vec::new()));
@@ -116,9 +116,9 @@ fn a_plain_lookup_reaches_the_nearest_nodes_of_a_healthy_population() {
 
 #[test]
 fn half_of_the_entries_of_a_population_can_be_dead() {
-    let mut population = Population::new(&PopulationConfig { nodes: 2000, dead: 0.5, seed: 7 });
+    let mut population = Population::new(&PopulationConfig { nodes: 2000, dead: 0.5, seed: 7, ..PopulationConfig::default() });
     let (mut live, mut all) = (0, 0);
-    for (contact, responder) in population.responders(&[]) {
+    for (contact, _, responder) in population.responders(&[]) {
         assert!(contact.id.is_valid_for(contact.addr.ip()), "ids fit their addresses");
         all += responder.table().len();
         live += responder.table().iter().filter(|entry| population.nodes().binary_search(entry).is_ok()).count();

@@ -1,0 +1,79 @@
+//! How long lookups take, what they cost and what they find, in the virtual network.
+//!
+//! `cargo run --release -p magnes-testnet --example lookups -- --help`
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its user")]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use magnes_dht::NodeConfig;
+use magnes_testnet::{LookupStudy, Network, PopulationConfig};
+
+const HELP: &str = "\
+lookups [OPTIONS]
+  --nodes N         live nodes (10000)
+  --dead SHARE      share of the table entries that are dead (0.5)
+  --dead-shared     dead entries are the same nodes in many tables
+  --loss SHARE      share of the datagrams that are lost (0.02)
+  --hostile SHARE   share of the nodes that name made-up nodes only (0)
+  --nat             31 % of the nodes restricted, 11 % firewalled
+  --lookups N       lookups, each from a node of its own (400)
+  --seed N          repeats a run (1)";
+
+fn main() -> ExitCode {
+    match parse(std::env::args().skip(1)) {
+        Ok(study) => {
+            report(&study);
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Result<LookupStudy, String> {
+    let population = PopulationConfig { nodes: 10_000, dead: 0.5, ..PopulationConfig::default() };
+    let mut study =
+        LookupStudy { population, network: Network::default(), node: NodeConfig::default(), lookups: 400 };
+    while let Some(name) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("{name} wants a value\n\n{HELP}"));
+        match name.as_str() {
+            "--nodes" => study.population.nodes = number(&value()?)?,
+            "--dead" => study.population.dead = number(&value()?)?,
+            "--dead-shared" => study.population.dead_are_shared = true,
+            "--loss" => study.network.loss = number(&value()?)?,
+            "--hostile" => study.population.hostile = number(&value()?)?,
+            "--nat" => study.population.nat_mix = true,
+            "--lookups" => study.lookups = number(&value()?)?,
+            "--seed" => study.population.seed = number(&value()?)?,
+            _ => return Err(HELP.to_owned()),
+        }
+    }
+    Ok(study)
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("'{text}' is no number of this kind\n\n{HELP}"))
+}
+
+fn report(study: &LookupStudy) {
+    let figures = study.run();
+    let (first, complete) = (figures.first(), figures.complete());
+    println!("nodes   dead  loss  lookups  first p50/p99 ms  complete p50/p99 ms  packets  recall  with peers");
+    println!(
+        "{:6}  {:4.2}  {:4.2}  {:7}  {:7} / {:6}  {:9} / {:7}  {:7.1}  {:6.3}  {:10}",
+        study.population.nodes,
+        study.population.dead,
+        study.network.loss,
+        study.lookups,
+        first.p50.as_millis(),
+        first.p99.as_millis(),
+        complete.p50.as_millis(),
+        complete.p99.as_millis(),
+        figures.packets_mean(),
+        figures.recall_mean(),
+        figures.first.iter().filter(|first| **first < Duration::from_secs(60)).count(),
+    );
+}

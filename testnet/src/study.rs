@@ -1,0 +1,186 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use magnes_dht::{Event, InfoHash, NodeConfig, Target};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+use crate::nat::Nat;
+use crate::network::Network;
+use crate::population::{K, Population, PopulationConfig};
+use crate::responder::Responder;
+use crate::searcher::Searcher;
+use crate::world::{Datagram, Host, HostIndex, World};
+
+/// A lookup that takes longer has failed.
+const LOOKUP_MAX: Duration = Duration::from_secs(60);
+
+/// The first address of the searchers: 96.0.0.0 and up, outside of the population.
+const SEARCHER_IP_FIRST: u32 = 0x6000_0000;
+
+/// Lookups in a population, each by a node of its own whose table is like that of the others.
+#[derive(Debug, Clone)]
+pub struct LookupStudy {
+    /// Whom the searchers ask.
+    pub population: PopulationConfig,
+    /// How datagrams travel.
+    pub network: Network,
+    /// How the searchers behave.
+    pub node: NodeConfig,
+    /// How many lookups.
+    pub lookups: usize,
+}
+
+/// What the lookups came to, a value for each.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LookupFigures {
+    /// From the command to the first peer. Lookups that found none have no value here.
+    pub first: Vec<Duration>,
+    /// From the command to the end: from then on the nearest nodes can be told something.
+    pub complete: Vec<Duration>,
+    /// Datagrams that were sent for it.
+    pub packets: Vec<usize>,
+    /// Share of the eight nearest honest and reachable nodes in the result.
+    pub recall: Vec<f64>,
+}
+
+/// What is written of a value that differs from lookup to lookup.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread<T> {
+    /// Half are below.
+    pub p50: T,
+    /// One of a hundred is above.
+    pub p99: T,
+}
+
+/// Whoever is in the world of a study.
+enum Member {
+    Responder(Responder),
+    Searcher(Box<Searcher>),
+    /// A searcher that is done.
+    Gone,
+}
+
+impl LookupStudy {
+    /// Runs it. The same study gives the same figures.
+    #[allow(clippy::disallowed_methods, reason = "virtual time begins at some instant")]
+    pub fn run(&self) -> LookupFigures {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.population.seed);
+        let mut population = Population::new(&self.population);
+        let swarms: Vec<(InfoHash, Vec<SocketAddr>)> = (0..self.lookups)
+            .map(|_| {
+                let mut info_hash = [0; 20];
+                rng.fill_bytes(&mut info_hash);
+                (InfoHash::new(info_hash), vec![SocketAddr::from(([8, 8, 4, 4], 7000))])
+            })
+            .collect();
+        let start = Instant::now() + Duration::from_secs(24 * 3600);
+        let mut world = World::new(start, self.network.clone(), self.population.seed);
+        for (contact, nat, responder) in population.responders(&swarms) {
+            world.add_host(contact.addr, nat, Member::Responder(responder));
+        }
+        let mut figures = LookupFigures::default();
+        for (number, (info_hash, _)) in swarms.iter().enumerate() {
+            let ip = Ipv4Addr::from_bits(SEARCHER_IP_FIRST + number as u32);
+            let own = SocketAddr::from((ip, 6881));
+            let config = self.node.clone();
+            let seed = rng.next_u64();
+            let draw_table = |id: &_| population.draw_table(id);
+            let searcher = Searcher::warm(world.now(), own, config, &self.network, seed, draw_table);
+            let host = world.add_host(own, Nat::Open, Member::Searcher(Box::new(searcher)));
+            measure(&mut world, host, &population, *info_hash, &mut figures);
+            world.drive(host, |member, _, _| *member = Member::Gone);
+        }
+        figures
+    }
+}
+
+fn measure(
+    world: &mut World<Member>,
+    host: HostIndex,
+    population: &Population,
+    info_hash: InfoHash,
+    figures: &mut LookupFigures,
+) {
+    let start = world.now();
+    let operation = world.drive(host, |member, now, out| match member {
+        Member::Searcher(searcher) => Some(searcher.command(now, out, |node, now| node.get_peers(now, info_hash))),
+        _ => None,
+    });
+    let is_done = |member: &Member| match member {
+        Member::Searcher(searcher) => searcher.events().iter().any(|(_, event)| is_end(event, operation)),
+        _ => true,
+    };
+    world.run_until_host(host, LOOKUP_MAX, is_done);
+    let Member::Searcher(searcher) = world.host(host) else { return };
+    let own = searcher.events().iter().filter(|(_, event)| event.operation() == operation);
+    for (at, event) in own {
+        match event {
+            Event::Peers { .. } if figures.first.len() == figures.complete.len() => figures.first.push(*at - start),
+            Event::LookupDone { outcome, .. } => {
+                let truth = population.closest_of_use(&Target::from(info_hash), K);
+                let found = truth.iter().filter(|node| outcome.closest.contains(node)).count();
+                figures.recall.push(found as f64 / truth.len().max(1) as f64);
+                figures.packets.push(outcome.asked);
+                figures.complete.push(*at - start);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_end(event: &Event, operation: Option<magnes_dht::OperationId>) -> bool {
+    event.is_final() && event.operation() == operation
+}
+
+impl LookupFigures {
+    /// Time to the first peer.
+    pub fn first(&self) -> Spread<Duration> {
+        Spread { p50: percentile(&self.first, 50), p99: percentile(&self.first, 99) }
+    }
+
+    /// Time to the end.
+    pub fn complete(&self) -> Spread<Duration> {
+        Spread { p50: percentile(&self.complete, 50), p99: percentile(&self.complete, 99) }
+    }
+
+    /// Datagrams a lookup, on average.
+    pub fn packets_mean(&self) -> f64 {
+        self.packets.iter().sum::<usize>() as f64 / self.packets.len().max(1) as f64
+    }
+
+    /// Share of the nearest nodes that were found, on average.
+    pub fn recall_mean(&self) -> f64 {
+        self.recall.iter().sum::<f64>() / self.recall.len().max(1) as f64
+    }
+}
+
+/// The value that `percent` of all do not exceed; the least there is where there are none.
+pub fn percentile<T: Copy + Ord + Default>(values: &[T], percent: usize) -> T {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+impl Host for Member {
+    fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8], out: &mut Vec<Datagram>) {
+        match self {
+            Self::Responder(responder) => responder.handle_datagram(now, from, datagram, out),
+            Self::Searcher(searcher) => searcher.handle_datagram(now, from, datagram, out),
+            Self::Gone => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Datagram>) {
+        if let Self::Searcher(searcher) = self {
+            searcher.handle_timeout(now, out);
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Searcher(searcher) => searcher.next_timeout(),
+            Self::Responder(_) | Self::Gone => None,
+        }
+    }
+}
