@@ -19,6 +19,7 @@ mod owners;
 mod prefix;
 mod reach;
 mod rpc;
+mod rtt;
 mod scrape;
 mod server;
 mod snapshot;

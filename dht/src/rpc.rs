@@ -8,17 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
 use crate::event::{OperationId, SocketIndex};
+use crate::rtt::Rtts;
 use crate::{Contact, NodeId};
 
-/// Until round-trip times are known, a query counts as stalled after this.
-const STALL_START: Duration = Duration::from_millis(350);
-/// The stall time stays within these, whatever was measured.
-const STALL_MIN: Duration = Duration::from_millis(50);
-const STALL_MAX: Duration = Duration::from_secs(1);
 /// After this a query has failed.
 const FAIL: Duration = Duration::from_secs(3);
-/// Round-trip times that the estimate looks back on.
-const RTTS_MAX: usize = 64;
 /// Queries under way at most: beyond this the oldest answers would be lost in the noise anyway.
 const TRANSACTIONS_MAX: usize = 4096;
 
@@ -51,6 +45,17 @@ pub(crate) struct Transaction {
     pub(crate) sent_at: Instant,
 }
 
+impl Purpose {
+    fn operation(self) -> Option<OperationId> {
+        match self {
+            Self::Lookup(operation) | Self::Store(operation) | Self::Ping(operation) | Self::Sample(operation) => {
+                Some(operation)
+            }
+            Self::Check => None,
+        }
+    }
+}
+
 impl Transaction {
     /// The contact that was asked, where its id is known.
     pub(crate) fn contact(&self) -> Option<Contact> {
@@ -72,11 +77,30 @@ pub(crate) enum Silence {
 /// The queries under way.
 #[derive(Debug, Default)]
 pub(crate) struct Transactions {
-    by_id: BTreeMap<TransactionId, Transaction>,
-    timers: BTreeSet<(Instant, Silence, TransactionId)>,
-    /// Newest round-trip times, as a ring.
-    rtts: Vec<Duration>,
-    rtt_next: usize,
+    by_id: BTreeMap<TransactionId, Waiting>,
+    /// Exactly one for each query: when its silence reaches the next step.
+    timers: BTreeSet<(Instant, TransactionId)>,
+    rtts: Rtts,
+}
+
+/// A query under way and what its silence will mean next.
+#[derive(Debug)]
+struct Waiting {
+    transaction: Transaction,
+    /// The stall time at the moment it was sent.
+    stall: Duration,
+    next: Silence,
+}
+
+impl Waiting {
+    fn due(&self) -> Instant {
+        let silent = match self.next {
+            Silence::Stalled => self.stall,
+            Silence::GivenUp => 2 * self.stall,
+            Silence::Failed => FAIL,
+        };
+        self.transaction.sent_at + silent
+    }
 }
 
 impl Transactions {
@@ -89,15 +113,13 @@ impl Transactions {
         while self.by_id.contains_key(&id) {
             id = chance.next_u32().to_be_bytes();
         }
-        let (now, stall) = (transaction.sent_at, self.stall_time());
-        self.timers.insert((now + stall, Silence::Stalled, id));
-        self.timers.insert((now + 2 * stall, Silence::GivenUp, id));
-        self.timers.insert((now + FAIL, Silence::Failed, id));
-        self.by_id.insert(id, transaction);
+        let waiting = Waiting { transaction, stall: self.rtts.stall_time(), next: Silence::Stalled };
+        self.timers.insert((waiting.due(), id));
+        self.by_id.insert(id, waiting);
         Some(id)
     }
 
-    /// The query that a response belongs to: transaction id, socket, address and, where it is known, node id have to fit.
+    /// The query that a response belongs to: transaction id, socket and address have to fit.
     pub(crate) fn finish(
         &mut self,
         now: Instant,
@@ -106,44 +128,53 @@ impl Transactions {
         transaction: &[u8],
     ) -> Option<Transaction> {
         let id: TransactionId = transaction.try_into().ok()?;
-        let found = self.by_id.get(&id).filter(|found| found.to == from && found.socket == socket).copied()?;
-        self.by_id.remove(&id);
-        let rtt = now.saturating_duration_since(found.sent_at);
-        if self.rtts.len() < RTTS_MAX {
-            self.rtts.push(rtt);
-        } else {
-            self.rtts[self.rtt_next] = rtt;
-            self.rtt_next = (self.rtt_next + 1) % RTTS_MAX;
-        }
+        let found = self.by_id.get(&id).map(|waiting| waiting.transaction);
+        let found = found.filter(|found| found.to == from && found.socket == socket)?;
+        self.remove(&id);
+        self.rtts.add(now.saturating_duration_since(found.sent_at));
         Some(found)
     }
 
     /// The next query that has been silent for too long, if one is due. `Failed` ends it.
     pub(crate) fn poll_silent(&mut self, now: Instant) -> Option<(Silence, Transaction)> {
-        while let Some((due, silence, id)) = self.timers.first().copied() {
-            if due > now {
-                return None;
-            }
-            self.timers.pop_first();
-            if let Some(transaction) = self.by_id.get(&id).copied() {
-                if silence == Silence::Failed {
-                    self.by_id.remove(&id);
-                }
+        let (_, id) = self.timers.first().copied().filter(|(due, _)| *due <= now)?;
+        self.timers.pop_first();
+        let waiting = self.by_id.get_mut(&id)?;
+        let (silence, transaction) = (waiting.next, waiting.transaction);
+        waiting.next = match silence {
+            Silence::Stalled => Silence::GivenUp,
+            Silence::GivenUp => Silence::Failed,
+            Silence::Failed => {
+                self.by_id.remove(&id);
                 return Some((silence, transaction));
             }
-        }
-        None
+        };
+        let due = waiting.due();
+        self.timers.insert((due, id));
+        Some((silence, transaction))
     }
 
     /// Ends every query to an address that cannot be reached.
     pub(crate) fn take_unreachable(&mut self, socket: SocketIndex, to: SocketAddr) -> Vec<Transaction> {
-        let ids: Vec<TransactionId> = self
-            .by_id
-            .iter()
-            .filter(|(_, transaction)| transaction.to == to && transaction.socket == socket)
-            .map(|(id, _)| *id)
-            .collect();
-        ids.iter().filter_map(|id| self.by_id.remove(id)).collect()
+        self.take_where(|transaction| transaction.to == to && transaction.socket == socket)
+    }
+
+    /// Ends every query that was sent for an operation that is over. Their answers would count for nothing but a
+    /// contact's standing, which others look after.
+    pub(crate) fn forget(&mut self, operation: OperationId) {
+        self.take_where(|transaction| transaction.purpose.operation() == Some(operation));
+    }
+
+    fn take_where(&mut self, matches: impl Fn(&Transaction) -> bool) -> Vec<Transaction> {
+        let matching = self.by_id.iter().filter(|(_, waiting)| matches(&waiting.transaction));
+        let ids: Vec<TransactionId> = matching.map(|(id, _)| *id).collect();
+        ids.iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    fn remove(&mut self, id: &TransactionId) -> Option<Transaction> {
+        let waiting = self.by_id.remove(id)?;
+        self.timers.remove(&(waiting.due(), *id));
+        Some(waiting.transaction)
     }
 
     /// Queries under way.
@@ -156,14 +187,14 @@ impl Transactions {
         self.timers.first().map(|(due, ..)| *due)
     }
 
-    /// The time that nine of ten answers take, and half as much again.
-    fn stall_time(&self) -> Duration {
-        if self.rtts.len() < 8 {
-            return STALL_START;
+    /// Panics when the parts disagree.
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.by_id.len() <= TRANSACTIONS_MAX, "too many queries under way");
+        assert_eq!(self.timers.len(), self.by_id.len(), "one timer for each query");
+        for (id, waiting) in &self.by_id {
+            assert!(self.timers.contains(&(waiting.due(), *id)), "a query without its timer");
         }
-        let mut sorted = self.rtts.clone();
-        sorted.sort_unstable();
-        (sorted[sorted.len() * 9 / 10] * 3 / 2).clamp(STALL_MIN, STALL_MAX)
+        self.rtts.check_invariants();
     }
 }
 
@@ -171,6 +202,8 @@ impl Transactions {
 mod tests {
     use super::*;
     use rand_core::SeedableRng;
+
+    use crate::rtt::STALL_START;
 
     const SOCKET: SocketIndex = SocketIndex(0);
 
@@ -202,6 +235,7 @@ mod tests {
         let mut steps = Vec::new();
         while let Some(due) = transactions.next_timeout() {
             while let Some((silence, _)) = transactions.poll_silent(due) {
+                transactions.check_invariants();
                 steps.push((silence, due - now));
             }
         }
@@ -218,7 +252,9 @@ mod tests {
             let id = transactions.begin(transaction(now, port), &mut chance).unwrap();
             let later = now + Duration::from_millis(100);
             transactions.finish(later, SOCKET, ([10, 0, 0, 1], port).into(), &id).unwrap();
+            transactions.check_invariants();
         }
-        assert_eq!(transactions.stall_time(), Duration::from_millis(150));
+        assert_eq!(transactions.rtts.stall_time(), Duration::from_millis(100));
+        transactions.check_invariants();
     }
 }

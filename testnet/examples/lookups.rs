@@ -35,8 +35,7 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<LookupStudy, String> {
     let population = PopulationConfig { nodes: 10_000, dead: 0.5, ..PopulationConfig::default() };
-    let mut study =
-        LookupStudy { population, network: Network::default(), node: NodeConfig::default(), lookups: 400 };
+    let mut study = LookupStudy { population, network: Network::default(), node: NodeConfig::default(), lookups: 400 };
     while let Some(name) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{name} wants a value\n\n{HELP}"));
         match name.as_str() {

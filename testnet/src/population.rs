@@ -183,7 +183,9 @@ impl Census {
             drawn += 1;
             if unit(rng) >= self.dead {
                 taken += 1;
-                table.push(self.nodes[draw_other(live.clone(), |index| table[start..].contains(&self.nodes[index]), rng)]);
+                table.push(
+                    self.nodes[draw_other(live.clone(), |index| table[start..].contains(&self.nodes[index]), rng)],
+                );
             } else if ghosts.is_empty() {
                 // So deep that no dead node has an id there that fits its address: one that does not.
                 let id = own.random_sharing(bit as u32, rng);

@@ -116,7 +116,8 @@ fn a_plain_lookup_reaches_the_nearest_nodes_of_a_healthy_population() {
 
 #[test]
 fn half_of_the_entries_of_a_population_can_be_dead() {
-    let mut population = Population::new(&PopulationConfig { nodes: 2000, dead: 0.5, seed: 7, ..PopulationConfig::default() });
+    let mut population =
+        Population::new(&PopulationConfig { nodes: 2000, dead: 0.5, seed: 7, ..PopulationConfig::default() });
     let (mut live, mut all) = (0, 0);
     for (contact, _, responder) in population.responders(&[]) {
         assert!(contact.id.is_valid_for(contact.addr.ip()), "ids fit their addresses");

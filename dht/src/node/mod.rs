@@ -196,6 +196,7 @@ impl Node {
 
     /// Panics when the parts of the machine disagree. For tests and the simulator, after every step.
     pub fn check_invariants(&self) {
+        self.transactions.check_invariants();
         for face in &self.faces {
             face.table.check_invariants();
             face.peers.check_invariants();

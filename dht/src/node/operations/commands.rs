@@ -112,11 +112,13 @@ impl Node {
         self.start(now, target, Kind::Sample)
     }
 
-    /// Ends an operation without further events. Answers that still come fill the table only.
+    /// Ends an operation without further events. Nobody waits for its answers any more.
     pub fn cancel(&mut self, _now: Instant, operation: OperationId) {
         if let Some(Operation::Keep(Keep { run: Some(run), .. })) = self.operations.remove(&operation) {
             self.operations.remove(&run);
+            self.transactions.forget(run);
         }
+        self.transactions.forget(operation);
     }
 
     fn start(&mut self, now: Instant, target: Target, kind: Kind) -> OperationId {
