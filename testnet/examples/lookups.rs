@@ -13,7 +13,7 @@ const HELP: &str = "\
 lookups [OPTIONS]
   --nodes N         live nodes (10000)
   --dead SHARE      share of the table entries that are dead (0.5)
-  --dead-shared     dead entries are the same nodes in many tables
+  --scattered       hardly two tables name the same dead node
   --loss SHARE      share of the datagrams that are lost (0.02)
   --hostile SHARE   share of the nodes that name made-up nodes only (0)
   --nat             31 % of the nodes restricted, 11 % firewalled
@@ -41,7 +41,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<LookupStudy, String> 
         match name.as_str() {
             "--nodes" => study.population.nodes = number(&value()?)?,
             "--dead" => study.population.dead = number(&value()?)?,
-            "--dead-shared" => study.population.dead_are_shared = true,
+            "--scattered" => study.population.dead_are_scattered = true,
             "--loss" => study.network.loss = number(&value()?)?,
             "--hostile" => study.population.hostile = number(&value()?)?,
             "--nat" => study.population.nat_mix = true,

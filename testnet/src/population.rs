@@ -1,5 +1,5 @@
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
 use magnes_dht::{Contact, InfoHash, NodeId, Target};
@@ -23,7 +23,7 @@ const IPS: u64 = 0x4000_0000;
 const DEAD_IP_FIRST: u32 = 0x5000_0000;
 const DEAD_IPS: u64 = 0x1000_0000;
 
-/// Dead nodes that there are to choose from for each live one, where tables are not to share them.
+/// Dead nodes that there are to choose from for each live one, where they are scattered.
 const GHOSTS_PER_NODE: usize = 64;
 /// And at most: about 100 MB of them.
 const GHOSTS_MAX: usize = 2_000_000;
@@ -40,9 +40,9 @@ pub struct PopulationConfig {
     pub nodes: usize,
     /// Share of all entries of all tables that lead nowhere.
     pub dead: f64,
-    /// Whether the dead entries name as many nodes that once were as their share says, the same ones in many tables;
-    /// else hardly two tables name the same dead node, which is harder on lookups: each has to be found out.
-    pub dead_are_shared: bool,
+    /// Whether hardly two tables name the same dead node. Else the dead are as many nodes that once were as their share
+    /// says, and tables are drawn from the live and the dead alike.
+    pub dead_are_scattered: bool,
     /// Share of the live nodes that name only made-up nodes near whatever they are asked for, and never a peer.
     pub hostile: f64,
     /// Whether a part of the nodes is behind routers that let nobody in.
@@ -54,13 +54,13 @@ pub struct PopulationConfig {
 impl Default for PopulationConfig {
     /// A thousand nodes, all of them honest and reachable, and every entry of every table one of them.
     fn default() -> Self {
-        Self { nodes: 1000, dead: 0.0, dead_are_shared: false, hostile: 0.0, nat_mix: false, seed: 1 }
+        Self { nodes: 1000, dead: 0.0, dead_are_scattered: false, hostile: 0.0, nat_mix: false, seed: 1 }
     }
 }
 
 /// The nodes of a whole DHT, each with the table that it would have after a long time.
 ///
-/// A table has up to eight entries for each length of prefix shared with its node's id, as long as there are nodes that
+/// The table of a node has up to eight entries for each length of prefix shared with its node's id, as long as there are nodes that
 /// share as much. Of the entries, a share is dead: ids of the right prefix at addresses where nobody is.
 #[derive(Debug)]
 pub struct Population {
@@ -77,6 +77,7 @@ pub(crate) struct Census {
     traits: Vec<(Conduct, Nat)>,
     /// Nodes that once were, in ascending order of ids.
     ghosts: Vec<Contact>,
+    dead_are_scattered: bool,
     dead: f64,
     seed: u64,
 }
@@ -88,12 +89,13 @@ impl Population {
         let nodes = draw_nodes(config.nodes, IP_FIRST, IPS, &mut rng);
         let ghosts = match config.dead {
             0.0 => 0,
-            dead if config.dead_are_shared => (config.nodes as f64 * dead / (1.0 - dead).max(0.01)) as usize,
-            _ => (config.nodes * GHOSTS_PER_NODE).min(GHOSTS_MAX),
+            _ if config.dead_are_scattered => (config.nodes * GHOSTS_PER_NODE).min(GHOSTS_MAX),
+            dead => (config.nodes as f64 * dead / (1.0 - dead).max(0.01)) as usize,
         };
         let ghosts = draw_nodes(ghosts, DEAD_IP_FIRST, DEAD_IPS, &mut rng);
         let traits = nodes.iter().map(|_| draw_traits(config, &mut rng)).collect();
-        Self { census: Rc::new(Census { nodes, traits, ghosts, dead: config.dead, seed: config.seed }), rng }
+        let (dead_are_scattered, dead, seed) = (config.dead_are_scattered, config.dead, config.seed);
+        Self { census: Rc::new(Census { nodes, traits, ghosts, dead_are_scattered, dead, seed }), rng }
     }
 
     /// The live nodes, in ascending order of ids.
@@ -111,9 +113,10 @@ impl Population {
         self.census.closest(target, count, |conduct, nat| conduct == Conduct::Honest && nat == Nat::Open)
     }
 
-    /// The table of the node with this id, whether it is one of the population or a newcomer.
+    /// The table of a newcomer with this id that has been there for long. Its shallow buckets are as large as those of
+    /// [`magnes_dht::Node`]: 128, 64, 32, 16 entries, and eight in each further one.
     pub fn draw_table(&mut self, own: &NodeId) -> Vec<Contact> {
-        self.census.draw_table(own, &mut self.rng)
+        self.census.draw_table(own, |depth| (128 >> depth).max(K), &mut self.rng)
     }
 
     /// A responder for every node, with where it is and what stands before it. The honest and reachable ones nearest to
@@ -139,7 +142,7 @@ impl Census {
     pub(crate) fn table_of(&self, index: usize) -> Vec<Contact> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(index as u64 + 1);
-        self.draw_table(&self.nodes[index].id, &mut rng)
+        self.draw_table(&self.nodes[index].id, |_| K, &mut rng)
     }
 
     fn closest(&self, target: &Target, count: usize, accept: impl Fn(Conduct, Nat) -> bool) -> Vec<Contact> {
@@ -154,11 +157,11 @@ impl Census {
         nodes
     }
 
-    fn draw_table(&self, own: &NodeId, rng: &mut ChaCha8Rng) -> Vec<Contact> {
+    fn draw_table(&self, own: &NodeId, capacity: impl Fn(usize) -> usize, rng: &mut ChaCha8Rng) -> Vec<Contact> {
         let mut table = Vec::new();
         for bit in 0..ID_BITS {
             let (low, high) = (sibling(own, bit, 0), sibling(own, bit, 0xff));
-            self.draw_bucket(&low, &high, own, bit, rng, &mut table);
+            self.draw_bucket(low..=high, capacity(bit), rng, &mut table);
             if !self.has_company(own, bit) {
                 break;
             }
@@ -166,48 +169,39 @@ impl Census {
         table
     }
 
-    /// Draws up to eight entries out of a range of ids, dead ones among them.
+    /// Draws up to `capacity` entries out of a range of ids, dead ones among them.
     fn draw_bucket(
         &self,
-        low: &NodeId,
-        high: &NodeId,
-        own: &NodeId,
-        bit: usize,
+        ids: RangeInclusive<NodeId>,
+        capacity: usize,
         rng: &mut ChaCha8Rng,
         table: &mut Vec<Contact>,
     ) {
-        let (live, ghosts) = (range_of(&self.nodes, low, high), range_of(&self.ghosts, low, high));
+        let (live, ghosts) = (range_of(&self.nodes, &ids), range_of(&self.ghosts, &ids));
         let start = table.len();
-        let (mut taken, mut drawn) = (0, 0);
-        while drawn < K && taken < live.len() {
-            drawn += 1;
-            if unit(rng) >= self.dead {
-                taken += 1;
-                table.push(
-                    self.nodes[draw_other(live.clone(), |index| table[start..].contains(&self.nodes[index]), rng)],
-                );
-            } else if ghosts.is_empty() {
-                // So deep that no dead node has an id there that fits its address: one that does not.
-                let id = own.random_sharing(bit as u32, rng);
-                table.push(Contact { id, addr: draw_addr(DEAD_IP_FIRST, DEAD_IPS, rng) });
+        let (mut live_left, mut ghosts_left) = (live.len(), ghosts.len());
+        while table.len() - start < capacity && live_left + ghosts_left > 0 {
+            let all_left = live_left + ghosts_left;
+            let dead = if self.dead_are_scattered { self.dead } else { ghosts_left as f64 / all_left as f64 };
+            if ghosts_left > 0 && (live_left == 0 || unit(rng) < dead) {
+                ghosts_left -= 1;
+                table.push(self.ghosts[draw(ghosts.clone(), |index| table[start..].contains(&self.ghosts[index]), rng)]);
             } else {
-                let ghost = self.ghosts[ghosts.start + rng.next_u64() as usize % ghosts.len()];
-                if !table[start..].contains(&ghost) {
-                    table.push(ghost);
-                }
+                live_left -= 1;
+                table.push(self.nodes[draw(live.clone(), |index| table[start..].contains(&self.nodes[index]), rng)]);
             }
         }
     }
 
     /// Whether any other node shares more than `bit` bits with `own`.
     fn has_company(&self, own: &NodeId, bit: usize) -> bool {
-        let range = range_of(&self.nodes, &bounded(own, bit + 1, 0), &bounded(own, bit + 1, 0xff));
+        let range = range_of(&self.nodes, &(bounded(own, bit + 1, 0)..=bounded(own, bit + 1, 0xff)));
         self.nodes[range].iter().any(|node| node.id != *own)
     }
 }
 
 /// A number out of `range` that was not taken yet; there has to be one.
-fn draw_other(range: Range<usize>, is_taken: impl Fn(usize) -> bool, rng: &mut impl Rng) -> usize {
+fn draw(range: Range<usize>, is_taken: impl Fn(usize) -> bool, rng: &mut impl Rng) -> usize {
     let mut index = range.start + rng.next_u64() as usize % range.len();
     while is_taken(index) {
         index = if index + 1 < range.end { index + 1 } else { range.start };
@@ -248,9 +242,9 @@ fn draw_addr(ip_first: u32, ips: u64, rng: &mut impl Rng) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::from_bits(ip).into(), 1024 + (rng.next_u64() % 60_000) as u16)
 }
 
-/// The places of the nodes with ids from `low` to `high`.
-fn range_of(nodes: &[Contact], low: &NodeId, high: &NodeId) -> Range<usize> {
-    nodes.partition_point(|node| node.id < *low)..nodes.partition_point(|node| node.id <= *high)
+/// The places of the nodes with these ids.
+fn range_of(nodes: &[Contact], ids: &RangeInclusive<NodeId>) -> Range<usize> {
+    nodes.partition_point(|node| node.id < *ids.start())..nodes.partition_point(|node| node.id <= *ids.end())
 }
 
 /// The lowest or highest id that shares exactly `bit` bits with `own`.

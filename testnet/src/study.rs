@@ -114,9 +114,10 @@ fn measure(
     world.run_until_host(host, LOOKUP_MAX, is_done);
     let Member::Searcher(searcher) = world.host(host) else { return };
     let own = searcher.events().iter().filter(|(_, event)| event.operation() == operation);
+    let mut first = None;
     for (at, event) in own {
         match event {
-            Event::Peers { .. } if figures.first.len() == figures.complete.len() => figures.first.push(*at - start),
+            Event::Peers { .. } => first = first.or(Some(*at - start)),
             Event::LookupDone { outcome, .. } => {
                 let truth = population.closest_of_use(&Target::from(info_hash), K);
                 let found = truth.iter().filter(|node| outcome.closest.contains(node)).count();
@@ -127,6 +128,7 @@ fn measure(
             _ => {}
         }
     }
+    figures.first.extend(first);
 }
 
 fn is_end(event: &Event, operation: Option<magnes_dht::OperationId>) -> bool {
