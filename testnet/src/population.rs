@@ -185,7 +185,8 @@ impl Census {
             let dead = if self.dead_are_scattered { self.dead } else { ghosts_left as f64 / all_left as f64 };
             if ghosts_left > 0 && (live_left == 0 || unit(rng) < dead) {
                 ghosts_left -= 1;
-                table.push(self.ghosts[draw(ghosts.clone(), |index| table[start..].contains(&self.ghosts[index]), rng)]);
+                table
+                    .push(self.ghosts[draw(ghosts.clone(), |index| table[start..].contains(&self.ghosts[index]), rng)]);
             } else {
                 live_left -= 1;
                 table.push(self.nodes[draw(live.clone(), |index| table[start..].contains(&self.nodes[index]), rng)]);

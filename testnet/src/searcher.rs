@@ -93,6 +93,7 @@ impl Searcher {
     ) -> T {
         let result = command(&mut self.node, now);
         self.drain(now, out);
+        self.node.check_invariants();
         result
     }
 
@@ -108,7 +109,6 @@ impl Searcher {
                 Output::Event(event) => self.events.push((now, event)),
             }
         }
-        self.node.check_invariants();
     }
 }
 
@@ -116,6 +116,7 @@ impl Host for Searcher {
     fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8], out: &mut Vec<Datagram>) {
         self.node.handle_datagram(now, self.socket, from, datagram);
         self.drain(now, out);
+        self.node.check_invariants();
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Datagram>) {

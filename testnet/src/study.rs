@@ -55,7 +55,7 @@ pub struct Spread<T> {
 
 /// Whoever is in the world of a study.
 enum Member {
-    Responder(Responder),
+    Responder(Box<Responder>),
     Searcher(Box<Searcher>),
     /// A searcher that is done.
     Gone,
@@ -77,7 +77,7 @@ impl LookupStudy {
         let start = Instant::now() + Duration::from_secs(24 * 3600);
         let mut world = World::new(start, self.network.clone(), self.population.seed);
         for (contact, nat, responder) in population.responders(&swarms) {
-            world.add_host(contact.addr, nat, Member::Responder(responder));
+            world.add_host(contact.addr, nat, Member::Responder(Box::new(responder)));
         }
         let mut figures = LookupFigures::default();
         for (number, (info_hash, _)) in swarms.iter().enumerate() {

@@ -12,7 +12,7 @@ use magnes_testnet::{
 
 /// Either a node of the population, or somebody who asks one question at a time and keeps what comes.
 enum Someone {
-    Responder(Responder),
+    Responder(Box<Responder>),
     Asker(Vec<(SocketAddr, Vec<u8>)>),
 }
 
@@ -65,7 +65,7 @@ fn populated(dead: f64, network: Network, seed: u64) -> (Population, World<Someo
     let mut population = Population::new(&PopulationConfig { nodes: 500, dead, seed, ..PopulationConfig::default() });
     let mut world = World::new(Instant::now(), network, seed);
     for (contact, _, responder) in population.responders(&[(swarm(), vec![peer()])]) {
-        world.add_host(contact.addr, Nat::Open, Someone::Responder(responder));
+        world.add_host(contact.addr, Nat::Open, Someone::Responder(Box::new(responder)));
     }
     let asker = world.add_host("9.9.9.9:6881".parse().expect("an address"), Nat::Open, Someone::Asker(Vec::new()));
     (population, world, asker)
