@@ -78,3 +78,49 @@ fn a_folder_is_made_shared_fetched_and_verified() {
     assert_eq!(verified.code, Some(1), "{verified:?}");
     assert!(verified.stdout.contains("things/z: 4 bytes too long"), "{verified:?}");
 }
+
+#[test]
+fn only_the_selected_files_are_fetched_and_the_others_can_follow() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let folder = make_folder(home);
+    assert_eq!(run(["create", folder.to_str().unwrap(), "-o", "things.torrent"], home).code, Some(0));
+    let common = ["--listen", "127.0.0.1:0", "--no-dht", "--json", "--state-dir"];
+    let seed = ["seed", "things.torrent", "--data", "share"];
+    let seeder = Program::start(seed.into_iter().chain(common).chain(["state-seed"]), home);
+    let listening: serde_json::Value = serde_json::from_str(&seeder.line_with("\"listening\"")).unwrap();
+    let peer = listening["tcp"].as_str().unwrap().to_owned();
+    let shown: serde_json::Value =
+        serde_json::from_str(run(["show", "things.torrent", "--json"], home).stdout.trim()).unwrap();
+    let numbers: Vec<(String, u64)> = shown["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| (file["path"].as_str().unwrap().to_owned(), file["number"].as_u64().unwrap()))
+        .collect();
+    let number = |path: &str| numbers.iter().find(|(name, _)| name == path).unwrap().1;
+
+    let get = |source: &str, files: &[String]| {
+        let get = ["get", source, "-o", "out", "--peer", &peer, "--timeout", "50"];
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        run(get.into_iter().chain(common).chain(["state-get"]).chain(files), home)
+    };
+    let same = |name: &str| {
+        std::fs::read(home.join("out/things").join(name)).unwrap() == std::fs::read(folder.join(name)).unwrap()
+    };
+
+    let wrong = get("things.torrent", &["--files".into(), "0,17".into()]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(wrong.stderr.contains("file 17 is selected, but the torrent has the files 0 to 3"), "{wrong:?}");
+
+    // A magnet link that selects the last file, and the empty one.
+    let source = format!("{}&so={},{}", shown["magnet"].as_str().unwrap(), number("z"), number("sub/c"));
+    let some = get(&source, &[]);
+    assert_eq!(some.code, Some(0), "{some:?}");
+    assert!(same("z") && same("sub/c"));
+    assert!(!home.join("out/things/a").exists(), "a file that shares no piece with a selected one");
+
+    let rest = get("things.torrent", &[]);
+    assert_eq!(rest.code, Some(0), "{rest:?}");
+    assert_same(&home.join("out/things"));
+}

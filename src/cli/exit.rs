@@ -80,6 +80,7 @@ impl From<TorrentError> for Failure {
         let exit = match error {
             TorrentError::Disk(_) => Exit::Disk,
             TorrentError::Metadata { .. } => Exit::BadTorrent,
+            TorrentError::Selection(_) => Exit::Usage,
             _ => Exit::Failed,
         };
         Self::new(exit, error)

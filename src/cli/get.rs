@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use magnes::model::Source;
+use magnes::model::{FileSelection, Source};
 use magnes::session::AddOptions;
 
 use super::Outcome;
@@ -25,6 +25,10 @@ pub(crate) struct GetArgs {
     /// Folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
+    /// Fetch only these files of the torrent, by their numbers as `magnes show` prints them, for example 0,2,4-7.
+    /// Default: those that the magnet link selects, or all. Give the command again with others to fetch more.
+    #[arg(long, value_name = "NUMBERS")]
+    files: Option<FileSelection>,
     #[command(flatten)]
     network: NetworkArgs,
     /// Go on seeding when complete, until Ctrl-C.
@@ -42,6 +46,7 @@ pub(crate) fn run(args: GetArgs) -> Outcome {
     let source = read_source(&args.source).map_err(|failure| failure.told_as_json(json))?;
     let mut options = AddOptions::new(args.output);
     options.peers.clone_from(&args.network.peer);
+    options.files = args.files;
     let goal = if args.seed { Goal::CompleteAndSeed } else { Goal::Complete };
     Job {
         source,

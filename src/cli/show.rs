@@ -34,9 +34,12 @@ pub(crate) fn run(args: ShowArgs) -> Outcome {
 fn show_metainfo(metainfo: &Metainfo, as_json: bool) {
     let info = &metainfo.info;
     let geometry = info.geometry();
-    let files: Vec<_> = info.files().iter().filter(|file| !file.padding).collect();
+    let files: Vec<_> = info.files().iter().enumerate().filter(|(_, file)| !file.padding).collect();
     if as_json {
-        let files: Vec<_> = files.iter().map(|file| json!({ "path": file.path, "bytes": file.len })).collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|(number, file)| json!({ "number": number, "path": file.path, "bytes": file.len }))
+            .collect();
         let object = json!({
             "info_hash": info.hash().to_string(),
             "name": info.name(),
@@ -71,8 +74,8 @@ fn show_metainfo(metainfo: &Metainfo, as_json: bool) {
         println!("tracker    {tracker} (not used)");
     }
     println!("magnet     {}", metainfo.magnet());
-    for file in files {
-        println!("  {:>12}  {}", HumanBytes(file.len).to_string(), file.path);
+    for (number, file) in files {
+        println!("  {number:>5}  {:>12}  {}", HumanBytes(file.len).to_string(), file.path);
     }
 }
 
@@ -110,6 +113,7 @@ fn show_magnet(magnet: &Magnet, as_json: bool) {
             "peers": peers,
             "trackers": magnet.trackers,
             "web_seeds": magnet.web_seeds,
+            "files": magnet.select_only.as_ref().map(ToString::to_string),
             "magnet": magnet.to_string(),
         });
         println!("{object}");
@@ -121,6 +125,9 @@ fn show_magnet(magnet: &Magnet, as_json: bool) {
     }
     for peer in peers {
         println!("peer       {peer}");
+    }
+    if let Some(files) = &magnet.select_only {
+        println!("files      {files} only");
     }
     for tracker in &magnet.trackers {
         println!("tracker    {tracker} (not used)");

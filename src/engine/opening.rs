@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::model::{Bitfield, Info, PieceIndex};
-use crate::storage::{DiskError, ExistingData, Layout, Survey, prepare, survey};
+use super::progress::TorrentError;
+use crate::model::{Bitfield, FileSelection, Info, PieceIndex};
+use crate::storage::{ExistingData, Layout, Survey, prepare, survey};
 
 /// Checks that one disk thread has in its queue: enough to keep it busy.
 const CHECKS_PER_THREAD: usize = 4;
@@ -15,7 +16,7 @@ const CHECKS_PER_THREAD: usize = 4;
 /// Files that are being looked at, and then checked.
 #[derive(Debug)]
 pub(super) struct Opening {
-    survey: Option<JoinHandle<Result<Surveyed, DiskError>>>,
+    survey: Option<JoinHandle<Result<Surveyed, TorrentError>>>,
     have: Bitfield,
     unknown: VecDeque<PieceIndex>,
     unknown_count: usize,
@@ -27,6 +28,8 @@ pub(super) struct Opening {
 #[derive(Debug)]
 pub(super) struct Surveyed {
     pub(super) layout: Arc<Layout>,
+    /// The pieces that are to be fetched, where those are not all.
+    pub(super) wanted: Option<Bitfield>,
     survey: Survey,
 }
 
@@ -36,17 +39,19 @@ impl Opening {
         folder: PathBuf,
         info: Arc<Info>,
         existing: ExistingData,
+        selection: Option<FileSelection>,
         resume_path: Option<PathBuf>,
         threads: usize,
     ) -> Self {
         let piece_count = info.geometry().piece_count();
         let survey = tokio::task::spawn_blocking(move || {
-            let layout = Layout::new(&folder, info);
+            let mut layout = Layout::new(&folder, info);
+            let wanted = selection.map(|selection| layout.select(&selection)).transpose()?;
             let survey = survey(&layout, existing, resume_path.as_deref());
             if !survey.have.is_full() {
                 prepare(&layout)?;
             }
-            Ok(Surveyed { layout: Arc::new(layout), survey })
+            Ok(Surveyed { layout: Arc::new(layout), wanted, survey })
         });
         Self {
             survey: Some(survey),
@@ -59,7 +64,7 @@ impl Opening {
     }
 
     /// Waits until the files were looked at; for ever when that is over. `None`: it was given up.
-    pub(super) async fn surveyed(&mut self) -> Option<Result<Surveyed, DiskError>> {
+    pub(super) async fn surveyed(&mut self) -> Option<Result<Surveyed, TorrentError>> {
         match &mut self.survey {
             Some(survey) => {
                 let result = survey.await.ok();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use magnes_dht::Readiness;
 
-use crate::model::{InfoHash, ParseMetainfoError, PieceIndex};
+use crate::model::{InfoHash, ParseMetainfoError, PieceIndex, SelectionError};
 use crate::storage::DiskError;
 use crate::swarm::{BanReason, Reason};
 
@@ -18,7 +18,7 @@ pub struct Progress {
     pub name: Option<String>,
     /// Bytes of verified pieces; while checking, bytes that were checked.
     pub bytes_done: u64,
-    /// All bytes of the torrent, once the metadata is known.
+    /// All bytes that are to be fetched, once the metadata is known: those of the pieces of the selected files.
     pub bytes_total: Option<u64>,
     /// Payload received, in bytes per second, averaged over some seconds.
     pub down_bps: u64,
@@ -133,7 +133,10 @@ pub(crate) struct TorrentState {
 pub enum TorrentError {
     /// Files could not be opened, written or read.
     #[error(transparent)]
-    Disk(DiskError),
+    Disk(#[from] DiskError),
+    /// A file was selected that the torrent does not have.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
     /// The metadata have the right info hash and are not a torrent that can be downloaded.
     #[error("the metadata of {info_hash} cannot be used: {source}")]
     Metadata {

@@ -22,7 +22,7 @@ use super::opening::{Opening, Surveyed};
 use super::outbox::Outbox;
 use super::peer_task::{self, arm, link_config};
 use super::progress::{Phase, Progress, Stall, TorrentError, TorrentEvent, TorrentState};
-use crate::model::{Info, InfoHash, PeerAddr, PeerId, PieceIndex};
+use crate::model::{FileSelection, Info, InfoHash, PeerAddr, PeerId, PieceIndex};
 use crate::storage::{DiskError, Done, ExistingData, Job, Layout, Resume, StoreId};
 use crate::swarm::{self, CloseCause, DiskEvent, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
 use crate::wire::{ExtendedHandshake, LinkConfig};
@@ -46,6 +46,8 @@ pub(crate) struct TorrentTaskConfig {
     pub(crate) info: Option<Arc<Info>>,
     pub(crate) folder: PathBuf,
     pub(crate) existing: ExistingData,
+    /// The files to fetch; `None`: all.
+    pub(crate) selection: Option<FileSelection>,
     pub(crate) peers: Vec<PeerAddr>,
     /// DHT nodes that the `.torrent` file names.
     pub(crate) dht_nodes: Vec<PeerAddr>,
@@ -181,7 +183,7 @@ async fn next_found(discovery: &mut Option<Discovery>) -> Found {
 }
 
 /// Waits for ever while no files are being looked at.
-async fn next_surveyed(opening: &mut Option<Opening>) -> Option<Result<Surveyed, DiskError>> {
+async fn next_surveyed(opening: &mut Option<Opening>) -> Option<Result<Surveyed, TorrentError>> {
     match opening {
         Some(opening) => opening.surveyed().await,
         None => std::future::pending().await,
@@ -391,17 +393,22 @@ impl TorrentTask {
         }
         let path = self.keeper.path().cloned();
         let threads = self.disk.thread_count();
-        self.opening = Some(Opening::start(self.config.folder.clone(), info, self.config.existing, path, threads));
+        let (folder, existing) = (self.config.folder.clone(), self.config.existing);
+        let selection = self.config.selection.clone();
+        self.opening = Some(Opening::start(folder, info, existing, selection, path, threads));
         self.publish_now(Instant::now());
     }
 
-    fn handle_surveyed(&mut self, surveyed: Option<Result<Surveyed, DiskError>>) {
+    fn handle_surveyed(&mut self, surveyed: Option<Result<Surveyed, TorrentError>>) {
         let surveyed = match surveyed {
             Some(Ok(surveyed)) => surveyed,
-            Some(Err(error)) => return self.fail(TorrentError::Disk(error)),
+            Some(Err(error)) => return self.fail(error),
             None => return self.fail(TorrentError::Stopped),
         };
         self.layout = Some(surveyed.layout.clone());
+        if let Some(wanted) = &surveyed.wanted {
+            self.torrent.select(wanted.clone());
+        }
         for thread in 0..self.disk.thread_count() {
             let job = Job::Open { store: self.config.store, layout: surveyed.layout.clone() };
             self.submit_to(thread, job);
@@ -519,7 +526,7 @@ impl TorrentTask {
     async fn leave(mut self) {
         self.outbox.close_all();
         // After an error too: what is verified is there.
-        if !self.torrent.is_complete() && self.layout.is_some() {
+        if self.torrent.have().is_some_and(|have| !have.is_full()) && self.layout.is_some() {
             self.save_at_end().await;
         }
         for thread in 0..self.disk.thread_count() {
@@ -608,7 +615,10 @@ impl TorrentTask {
             phase,
             name: self.config.name.clone(),
             bytes_done: checked.unwrap_or(status.bytes_done),
-            bytes_total: geometry.map(|geometry| geometry.total_len()),
+            bytes_total: geometry.map(|geometry| match self.torrent.have() {
+                Some(_) => status.bytes_total,
+                None => geometry.total_len(),
+            }),
             down_bps: status.down_bps,
             up_bps: status.up_bps,
             uploaded: status.uploaded,

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::model::FileSelection;
 use crate::storage::ExistingData;
 
 /// How a session listens, finds peers and uses the machine.
@@ -35,6 +36,8 @@ pub struct AddOptions {
     pub folder: PathBuf,
     /// Peers to dial at once, besides those that the magnet link names.
     pub peers: Vec<SocketAddr>,
+    /// The only files to fetch; `None`: what the magnet link selects (BEP 53), or all.
+    pub files: Option<FileSelection>,
     /// What is known of data that stand in the folder already.
     pub existing: ExistingData,
 }
@@ -42,6 +45,6 @@ pub struct AddOptions {
 impl AddOptions {
     /// Into `folder`, with nothing else known.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), peers: Vec::new(), existing: ExistingData::Resume }
+        Self { folder: folder.into(), peers: Vec::new(), files: None, existing: ExistingData::Resume }
     }
 }

@@ -216,6 +216,7 @@ impl SessionTask {
             info: None,
             folder: options.folder,
             existing: options.existing,
+            selection: options.files,
             peers: options.peers.into_iter().map(PeerAddr::Socket).collect(),
             dht_nodes: Vec::new(),
             peer_id: self.peer_id,
@@ -230,6 +231,7 @@ impl SessionTask {
         match source {
             TorrentSource::Magnet(magnet) => {
                 config.peers.extend(magnet.peers);
+                config.selection = config.selection.or(magnet.select_only);
                 config.name = magnet.display_name;
             }
             TorrentSource::Metainfo(metainfo) => {

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{Block, Info};
+use crate::model::{Bitfield, Block, FileSelection, Info, SelectionError};
 
 /// Where the bytes of a torrent stand on the disk.
 #[derive(Debug)]
@@ -22,6 +22,19 @@ pub struct LayoutFile {
     pub offset: u64,
     /// Zeros that are not on the disk (BEP 47).
     pub padding: bool,
+    /// How much of it is to be fetched.
+    pub wanted: Wanted,
+}
+
+/// How much of a file is to be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of it.
+    Whole,
+    /// The bytes in pieces that it shares with a file that is wanted: no more than they take is made of it.
+    Shared,
+    /// Nothing.
+    Nothing,
 }
 
 /// A part of a block within one file.
@@ -45,10 +58,34 @@ impl Layout {
             .map(|file| {
                 let own = (!single).then(|| info.name().to_owned());
                 let components = own.into_iter().chain(file.path.split('/').map(str::to_owned)).collect();
-                LayoutFile { components, len: file.len, offset: file.offset, padding: file.padding }
+                LayoutFile {
+                    components,
+                    len: file.len,
+                    offset: file.offset,
+                    padding: file.padding,
+                    wanted: Wanted::Whole,
+                }
             })
             .collect();
         Self { info, folder: folder.to_path_buf(), files }
+    }
+
+    /// Limits what is fetched to some of the files. Returns the pieces that they need.
+    ///
+    /// # Errors
+    /// A file that the torrent does not have.
+    pub fn select(&mut self, selection: &FileSelection) -> Result<Bitfield, SelectionError> {
+        let pieces = selection.pieces(&self.info)?;
+        let geometry = *self.info.geometry();
+        for (index, file) in (0..).zip(&mut self.files) {
+            let mut own = geometry.pieces_of(file.offset, file.len);
+            file.wanted = match selection.contains(index) {
+                true => Wanted::Whole,
+                false if own.any(|piece| pieces.contains(piece)) => Wanted::Shared,
+                false => Wanted::Nothing,
+            };
+        }
+        Ok(pieces)
     }
 
     /// The torrent.
@@ -123,5 +160,16 @@ mod tests {
         let spans: Vec<Span> = layout.spans(&block).collect();
         assert_eq!(spans, [Span { file: 2, offset: 6_384, len: 3_616 }, Span { file: 3, offset: 0, len: 12_768 }]);
         assert_eq!(layout.path(3), Path::new("/nowhere/top/d3/f"));
+    }
+
+    #[test]
+    fn neighbours_of_selected_files_are_known() {
+        let mut layout = layout(&[10_000, 10_000, 20_000, 0, 40_000]);
+        let pieces = layout.select(&"1,3".parse().unwrap()).unwrap();
+        assert_eq!(pieces.iter().map(PieceIndex::get).collect::<Vec<_>>(), [0, 1]);
+        let wanted: Vec<Wanted> = layout.files().iter().map(|file| file.wanted).collect();
+        use Wanted::{Nothing, Shared, Whole};
+        assert_eq!(wanted, [Shared, Whole, Shared, Whole, Nothing]);
+        assert!(layout.select(&"5".parse().unwrap()).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 
 use super::error::DiskError;
-use super::layout::Layout;
+use super::layout::{Layout, Wanted};
 use super::sys;
 
 /// What a file is opened for.
@@ -24,14 +24,24 @@ pub(super) fn open(layout: &Layout, file: usize, access: Access) -> Result<File,
         .map_err(|error| DiskError::new("open", &layout.path(file), error))
 }
 
-/// Makes every file of the layout in its full length, sparse, so that blocks can be written in any order. A file that is
-/// longer is left alone. Warns when there is less room on the disk than the files still need.
+/// Makes every wanted file of the layout in its full length, sparse, so that blocks can be written in any order. A file that
+/// is longer is left alone. Warns when there is less room on the disk than the files still need.
 ///
 /// # Errors
 /// [`DiskError::TooLong`] when another file of that name is longer; anything else that the system refused.
 pub fn prepare(layout: &Layout) -> Result<(), DiskError> {
     let mut needed_bytes: u64 = 0;
     for (index, entry) in layout.files().iter().enumerate().filter(|(_, entry)| !entry.padding) {
+        match entry.wanted {
+            Wanted::Nothing => continue,
+            Wanted::Shared => match len_on_disk(layout, index)? {
+                Some(len) if len > entry.len => {
+                    return Err(DiskError::TooLong { path: layout.path(index), len, expected: entry.len });
+                }
+                _ => continue,
+            },
+            Wanted::Whole => {}
+        }
         let file = open(layout, index, Access::Write)?;
         let metadata = file.metadata().map_err(|error| DiskError::new("look at", &layout.path(index), error))?;
         let len = metadata.len();
