@@ -14,6 +14,9 @@ pub(crate) enum Signal {
 /// The signals that ask the program to leave.
 #[derive(Debug)]
 pub(crate) struct Signals {
+    /// Listened to all the time: a signal that comes while something else is done is not missed.
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
 }
@@ -23,6 +26,8 @@ impl Signals {
     pub(crate) fn catch() -> std::io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
+            interrupt: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?,
+            #[cfg(unix)]
             terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
         })
     }
@@ -31,7 +36,7 @@ impl Signals {
     pub(crate) async fn next(&mut self) -> Signal {
         #[cfg(unix)]
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => Signal::Interrupt,
+            _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
         }
         #[cfg(not(unix))]

@@ -23,7 +23,7 @@ use super::outbox::Outbox;
 use super::peer_task::{self, arm, link_config};
 use super::progress::{Phase, Progress, Stall, TorrentError, TorrentEvent, TorrentState};
 use crate::model::{FileSelection, Info, InfoHash, PeerAddr, PeerId, PieceIndex};
-use crate::storage::{DiskError, Done, ExistingData, Job, Layout, Resume, StoreId};
+use crate::storage::{DiskError, Done, ExistingData, Job, Layout, Resume, StateLock, StoreId};
 use crate::swarm::{self, CloseCause, DiskEvent, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
 use crate::wire::{ExtendedHandshake, LinkConfig};
 
@@ -55,6 +55,8 @@ pub(crate) struct TorrentTaskConfig {
     pub(crate) peers_max: usize,
     pub(crate) listen_port: Option<u16>,
     pub(crate) resume_path: Option<PathBuf>,
+    /// Held as long as the torrent runs.
+    pub(crate) lock: Option<StateLock>,
     pub(crate) dht: Option<Dht>,
     pub(crate) store: StoreId,
     /// Told once the torrent is able to serve.
@@ -533,6 +535,8 @@ impl TorrentTask {
             self.submit_to(thread, Job::Close { store: self.config.store });
         }
         while self.saves.join_next().await.is_some() {}
+        // Whoever is told that the torrent is gone may add it again.
+        self.config.lock = None;
         if let Some(stop) = self.stop.take() {
             // Whoever asked may have lost patience.
             let _ = stop.send(());

@@ -39,6 +39,16 @@ pub enum AddError {
     /// The session has this torrent already.
     #[error("the torrent {0} is in this session already")]
     Duplicate(InfoHash),
+    /// Another process that uses the same state folder has this torrent in the same target folder.
+    #[error(
+        "another process downloads or shares the torrent {info_hash} in {folder}: end it first, or choose another folder"
+    )]
+    InUse {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// The target folder.
+        folder: PathBuf,
+    },
     /// The session was shut down.
     #[error("the session is closed")]
     Closed,

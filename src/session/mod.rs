@@ -9,6 +9,7 @@ mod config;
 mod error;
 mod handle;
 mod source;
+mod state;
 
 mod task;
 

@@ -1,9 +1,8 @@
 //! The session's network thread: owns the torrents' mailboxes, the DHT node, the listeners and the disk threads.
-#![allow(clippy::disallowed_methods, reason = "the session starts its thread and makes its state folder")]
+#![allow(clippy::disallowed_methods, reason = "the session starts its thread")]
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -20,6 +19,7 @@ use tokio::time::timeout;
 use super::config::{AddOptions, Config};
 use super::error::{AddError, StartError};
 use super::source::TorrentSource;
+use super::state::{Kept, StateDir};
 use crate::engine::{
     Bound, Control, DiskPool, Listener, RouteRequest, TorrentEvent, TorrentMail, TorrentMailbox, TorrentState,
     TorrentTask, TorrentTaskConfig, bind, channel_of_routes, link_config,
@@ -138,6 +138,9 @@ async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>
 
 struct SessionTask {
     config: Config,
+    state: Option<StateDir>,
+    /// Locked as long as the DHT runs.
+    _table: Option<Kept>,
     torrents: BTreeMap<InfoHash, TorrentMailbox>,
     torrent_tasks: JoinSet<()>,
     disk: DiskPool,
@@ -157,21 +160,25 @@ struct SessionTask {
 
 impl SessionTask {
     async fn start(config: Config, routes: mpsc::Sender<RouteRequest>) -> Result<Self, StartError> {
-        if let Some(path) = &config.state_dir {
-            std::fs::create_dir_all(path).map_err(|source| StartError::StateDir { path: path.clone(), source })?;
-        }
+        let state = config.state_dir.clone().map(StateDir::open).transpose()?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| StartError::System(error.into()))?;
         let mut chance = ChaCha8Rng::from_seed(seed);
         let bound = bind_all(&config.listen)?;
         let local_addrs = bound.iter().map(|bound| bound.addr).collect();
-        let dht = if config.dht { Some(start_dht(&config, &bound, &mut chance).await?) } else { None };
+        let table = state.as_ref().filter(|_| config.dht).and_then(StateDir::dht);
+        let dht = match config.dht {
+            true => Some(start_dht(&config, &bound, table.as_ref(), &mut chance).await?),
+            false => None,
+        };
         let worker_config = WorkerConfig::new([chance.next_u64(), chance.next_u64()]);
         let disk = DiskPool::start(config.disk_threads, &worker_config).map_err(StartError::System)?;
         let mut peer_id = [0; 12];
         chance.fill_bytes(&mut peer_id);
         Ok(Self {
             config,
+            state,
+            _table: table,
             torrents: BTreeMap::new(),
             torrent_tasks: JoinSet::new(),
             disk,
@@ -195,7 +202,15 @@ impl SessionTask {
             let _ = reply.send(Err(AddError::Duplicate(info_hash)));
             return;
         }
-        let config = self.torrent_config(source, options);
+        let kept = self.state.as_ref().map(|state| state.resume(info_hash, &options.folder)).transpose();
+        let kept = match kept {
+            Ok(kept) => kept.flatten(),
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        let config = self.torrent_config(source, options, kept);
         let (task, parts) = TorrentTask::new(config, &self.disk);
         let parts = HandleParts { info_hash, mailbox: parts.mailbox, state: parts.state, events: parts.events };
         self.torrents.insert(info_hash, parts.mailbox.clone());
@@ -205,11 +220,12 @@ impl SessionTask {
         }
     }
 
-    fn torrent_config(&mut self, source: TorrentSource, options: AddOptions) -> TorrentTaskConfig {
+    fn torrent_config(&mut self, source: TorrentSource, options: AddOptions, kept: Option<Kept>) -> TorrentTaskConfig {
         self.stores += 1;
         let mut seed = [0; 32];
         self.chance.fill_bytes(&mut seed);
         let info_hash = source.info_hash();
+        let (resume_path, lock) = kept.map_or((None, None), |kept| (Some(kept.path), kept.lock));
         let mut config = TorrentTaskConfig {
             info_hash,
             name: None,
@@ -222,7 +238,8 @@ impl SessionTask {
             peer_id: self.peer_id,
             peers_max: self.config.peers_max,
             listen_port: self.local_addrs.first().map(SocketAddr::port),
-            resume_path: self.config.state_dir.as_ref().map(|folder| resume_path(folder, &info_hash)),
+            resume_path,
+            lock,
             dht: self.dht.clone(),
             store: self.stores,
             serving: self.serving.clone(),
@@ -298,10 +315,6 @@ impl SessionTask {
     }
 }
 
-fn resume_path(folder: &std::path::Path, info_hash: &InfoHash) -> PathBuf {
-    folder.join(format!("{info_hash}.resume"))
-}
-
 /// Binds what was asked for; without a wish, every IPv4 address and, where there is one, every IPv6 address.
 fn bind_all(listen: &[SocketAddr]) -> Result<Vec<Bound>, StartError> {
     let bind_one = |addr: SocketAddr| bind(addr).map_err(|source| StartError::Bind { addr, source });
@@ -316,7 +329,12 @@ fn bind_all(listen: &[SocketAddr]) -> Result<Vec<Bound>, StartError> {
     Ok(bound)
 }
 
-async fn start_dht(config: &Config, bound: &[Bound], chance: &mut ChaCha8Rng) -> Result<Dht, StartError> {
+async fn start_dht(
+    config: &Config,
+    bound: &[Bound],
+    table: Option<&Kept>,
+    chance: &mut ChaCha8Rng,
+) -> Result<Dht, StartError> {
     let mut builder = Dht::builder();
     for bound in bound {
         let socket = bound.udp.try_clone().map_err(StartError::System)?;
@@ -326,8 +344,8 @@ async fn start_dht(config: &Config, bound: &[Bound], chance: &mut ChaCha8Rng) ->
     for host in config.bootstrap.clone().unwrap_or_else(built_in) {
         builder = builder.bootstrap(host);
     }
-    if let Some(folder) = &config.state_dir {
-        builder = builder.state_file(folder.join("dht.state"));
+    if let Some(table) = table {
+        builder = builder.state_file(&table.path);
     }
     let mut seed = [0; 32];
     chance.fill_bytes(&mut seed);

@@ -63,3 +63,55 @@ fn on_disk(layout: &Layout, pieces: Vec<PieceIndex>) -> Vec<PieceIndex> {
     };
     pieces.into_iter().filter(there).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the tests make and change files")]
+mod tests {
+    use super::*;
+    use crate::model::{Metainfo, NewFile, NewTorrent};
+    use std::fs::{File, OpenOptions};
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn a_file_that_was_changed_or_cut_since_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| NewFile { path: vec![name.into()], len: 32 };
+        let torrent = NewTorrent {
+            name: "top".into(),
+            files: Some(vec![file("a"), file("b")]),
+            total_len: 64,
+            piece_len: 16,
+            pieces: vec![0; 80],
+            private: false,
+            comment: None,
+            created_by: None,
+            creation_date: None,
+            nodes: Vec::new(),
+        };
+        let layout = Layout::new(folder.path(), Arc::new(Metainfo::parse(torrent.encode()).unwrap().info));
+        let path = |name: &str| folder.path().join("top").join(name);
+        std::fs::create_dir(folder.path().join("top")).unwrap();
+        for name in ["a", "b"] {
+            std::fs::write(path(name), [1; 32]).unwrap();
+        }
+        let resume_path = folder.path().join("x.resume");
+        Resume::new(&layout, &Bitfield::full(4), Vec::new()).save(&resume_path).unwrap();
+        let found = |existing| {
+            let survey = survey(&layout, existing, Some(&resume_path));
+            let numbers = |pieces: Vec<PieceIndex>| pieces.into_iter().map(PieceIndex::get).collect::<Vec<_>>();
+            (numbers(survey.have.iter().collect()), numbers(survey.unknown))
+        };
+        assert_eq!(found(ExistingData::Resume), (vec![0, 1, 2, 3], vec![]));
+        assert_eq!(found(ExistingData::Check), (vec![], vec![0, 1, 2, 3]));
+
+        std::fs::write(path("b"), [2; 32]).unwrap();
+        let later = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        File::options().write(true).open(path("b")).unwrap().set_modified(later).unwrap();
+        assert_eq!(found(ExistingData::Resume), (vec![0, 1], vec![2, 3]), "changed");
+        OpenOptions::new().write(true).open(path("b")).unwrap().set_len(16).unwrap();
+        assert_eq!(found(ExistingData::Resume), (vec![0, 1], vec![2]), "cut");
+        std::fs::remove_file(path("a")).unwrap();
+        assert_eq!(found(ExistingData::Resume), (vec![], vec![2]), "deleted");
+    }
+}

@@ -8,6 +8,7 @@ mod sys;
 mod error;
 mod hashing;
 mod layout;
+mod lock;
 mod zeros;
 
 mod open;
@@ -29,6 +30,7 @@ pub use error::DiskError;
 pub use existing::{ExistingData, Survey, survey};
 pub use job::{Done, Job, StoreId};
 pub use layout::{Layout, LayoutFile, Span};
+pub use lock::{LockError, StateLock};
 pub use open::{len_on_disk, prepare};
 pub use resume::{Resume, ResumeError};
 pub use worker::{Worker, WorkerConfig};

@@ -1,10 +1,11 @@
 //! The command itself: its arguments, its start, and its loop.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use magnes::storage::{LockError, StateLock};
 use magnes_dht::{Dht, DhtBuilder, Event, GuardConfig, NodeConfig, Prefix, SpawnError};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -114,7 +115,10 @@ async fn serve(args: NodeArgs) -> Outcome {
     }
     let monitor = bind_metrics(args.metrics).await?;
     let metrics_addr = monitor.as_ref().and_then(|listener| listener.local_addr().ok());
-    let dht = start(builder(&args, listen)?).await?;
+    let folder = args.state_dir.clone().or_else(state_dir_default);
+    // Held to the end.
+    let _lock = folder.as_deref().map(lock).transpose()?;
+    let dht = start(builder(&args, folder.as_deref(), listen)).await?;
     if let Some(listener) = monitor {
         let dht = dht.clone();
         tokio::spawn(http::serve(listener, move |path| metrics::page(dht.clone(), path)));
@@ -141,7 +145,27 @@ async fn bind_metrics(addr: Option<SocketAddr>) -> Result<Option<TcpListener>, F
     listener.map(Some).map_err(failure)
 }
 
-fn builder(args: &NodeArgs, listen: Vec<SocketAddr>) -> Result<DhtBuilder, Failure> {
+/// Makes the state folder where it is missing, and keeps other nodes from it.
+fn lock(folder: &Path) -> Result<Option<StateLock>, Failure> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Failure::new(Exit::Disk, format!("cannot use {}: {error}", folder.display())))?;
+    match StateLock::take(&folder.join("dht-node.lock"), &std::process::id().to_string()) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(LockError::Held { note, .. }) => Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "another node (process {note}) keeps its table in {}: end it, or choose another folder with --state-dir",
+                folder.display()
+            ),
+        )),
+        Err(error) => {
+            tracing::warn!(%error, "other nodes are not kept from the same state");
+            Ok(None)
+        }
+    }
+}
+
+fn builder(args: &NodeArgs, folder: Option<&Path>, listen: Vec<SocketAddr>) -> DhtBuilder {
     let mut builder = Dht::builder().config(args.limits.config());
     for addr in listen {
         builder = builder.listen(addr);
@@ -154,12 +178,10 @@ fn builder(args: &NodeArgs, listen: Vec<SocketAddr>) -> Result<DhtBuilder, Failu
     for host in bootstrap {
         builder = builder.bootstrap(host);
     }
-    if let Some(folder) = args.state_dir.clone().or_else(state_dir_default) {
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| Failure::new(Exit::Disk, format!("cannot use {}: {error}", folder.display())))?;
-        builder = builder.state_file(folder.join("dht-node.state"));
+    match folder {
+        Some(folder) => builder.state_file(folder.join("dht-node.state")),
+        None => builder,
     }
-    Ok(builder)
 }
 
 async fn start(builder: DhtBuilder) -> Result<Dht, Failure> {

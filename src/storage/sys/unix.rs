@@ -126,6 +126,11 @@ pub(in crate::storage) fn is_deleted(metadata: &Metadata) -> bool {
     metadata.nlink() == 0
 }
 
+/// Whether two descriptions are of one file; `None` where this cannot be told.
+pub(in crate::storage) fn is_same_file(a: &Metadata, b: &Metadata) -> Option<bool> {
+    Some((a.dev(), a.ino()) == (b.dev(), b.ino()))
+}
+
 /// Bytes that may still be written to the file system of a folder.
 pub(in crate::storage) fn free_bytes(folder: &Path) -> Option<u64> {
     let state = rustix::fs::statvfs(folder).ok()?;

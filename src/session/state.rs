@@ -1,0 +1,113 @@
+//! The folder of what is kept between sessions. Other processes may use it at the same time.
+#![allow(clippy::disallowed_methods, reason = "a session makes its state folder")]
+
+use std::path::{Path, PathBuf};
+
+use super::error::{AddError, StartError};
+use crate::model::InfoHash;
+use crate::storage::{LockError, StateLock};
+
+/// The state folder of a session.
+#[derive(Debug)]
+pub(super) struct StateDir {
+    folder: PathBuf,
+}
+
+/// A file that is kept, and its lock. Without a lock it is used all the same: where files cannot be locked, nobody else can
+/// lock them either.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) path: PathBuf,
+    pub(super) lock: Option<StateLock>,
+}
+
+impl StateDir {
+    /// Makes the folder where it is missing.
+    pub(super) fn open(folder: PathBuf) -> Result<Self, StartError> {
+        match std::fs::create_dir_all(&folder) {
+            Ok(()) => Ok(Self { folder }),
+            Err(source) => Err(StartError::StateDir { path: folder, source }),
+        }
+    }
+
+    /// The file of the DHT's table, unless another process saves its own there.
+    pub(super) fn dht(&self) -> Option<Kept> {
+        let lock = StateLock::take(&self.folder.join("dht.lock"), &std::process::id().to_string());
+        if let Err(LockError::Held { note, .. }) = &lock {
+            let folder = self.folder.display();
+            tracing::info!(%folder, holder = %note, "another process saves the DHT's table: this one does not");
+            return None;
+        }
+        Some(Kept { path: self.folder.join("dht.state"), lock: or_without(lock) })
+    }
+
+    /// The resume file of a torrent that goes into `target`. `Ok(None)`: another process keeps that torrent for another
+    /// target folder.
+    ///
+    /// # Errors
+    /// [`AddError::InUse`] when another process has the torrent in the same target folder.
+    pub(super) fn resume(&self, info_hash: InfoHash, target: &Path) -> Result<Option<Kept>, AddError> {
+        let target = resolved(target);
+        let own = target.to_string_lossy().into_owned();
+        let lock = StateLock::take(&self.folder.join(format!("{info_hash}.lock")), &own);
+        match &lock {
+            // Nothing is noted yet: it may be the same.
+            Err(LockError::Held { note, .. }) if *note == own || note.is_empty() => {
+                return Err(AddError::InUse { info_hash, folder: target });
+            }
+            Err(LockError::Held { note, .. }) => {
+                tracing::info!(%info_hash, other = %note, "another process has this torrent in another folder: no resume file is kept for this one");
+                return Ok(None);
+            }
+            _ => {}
+        }
+        Ok(Some(Kept { path: self.folder.join(format!("{info_hash}.resume")), lock: or_without(lock) }))
+    }
+}
+
+fn or_without(lock: Result<StateLock, LockError>) -> Option<StateLock> {
+    lock.inspect_err(|error| tracing::warn!(%error, "other processes are not kept from the same state")).ok()
+}
+
+/// The same for every way to name the folder, even while it is not there.
+fn resolved(target: &Path) -> PathBuf {
+    let target = std::path::absolute(target).unwrap_or_else(|_| target.to_path_buf());
+    let there = target.ancestors().find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
+    let Some((folder, canonical)) = there else { return target };
+    let below = target.strip_prefix(folder).unwrap_or(Path::new(""));
+    canonical.components().chain(below.components()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torrent_is_had_once_in_a_folder_and_kept_for_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path().join("state")).unwrap();
+        let hash = InfoHash::new([1; 20]);
+        let target = folder.path().join("not/there/yet");
+        let kept = state.resume(hash, &target).unwrap().unwrap();
+        assert!(kept.lock.is_some() && kept.path.ends_with(format!("{hash}.resume")));
+        std::fs::create_dir_all(&target).unwrap();
+        for same in [target.clone(), target.join("../yet"), target.join(".")] {
+            let refused = state.resume(hash, &same);
+            assert!(matches!(&refused, Err(AddError::InUse { .. })), "{same:?}: {refused:?}");
+        }
+        assert!(matches!(state.resume(hash, folder.path()), Ok(None)), "another folder");
+        assert!(matches!(state.resume(InfoHash::new([2; 20]), &target), Ok(Some(_))), "another torrent");
+        drop(kept);
+        assert!(matches!(state.resume(hash, folder.path()), Ok(Some(_))));
+    }
+
+    #[test]
+    fn one_session_saves_the_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path().to_path_buf()).unwrap();
+        let kept = state.dht();
+        assert!(kept.is_some() && state.dht().is_none());
+        drop(kept);
+        assert!(state.dht().is_some());
+    }
+}
