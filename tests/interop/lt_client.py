@@ -1,4 +1,4 @@
-"""One libtorrent session: lt_client.py seed|get PORT SOURCE FOLDER BOOTSTRAP|- UPLOAD_LIMIT. Runs until it is ended.
+"""One libtorrent session: lt_client.py seed|get PORT SOURCE FOLDER BOOTSTRAP|- UPLOAD_LIMIT [IP]. Runs until it is ended.
 
 Prints `up BYTES` whenever the number of uploaded payload bytes has changed.
 """
@@ -7,10 +7,11 @@ import time
 
 import libtorrent as lt
 
-role, port, source, folder, bootstrap, up = sys.argv[1:]
+role, port, source, folder, bootstrap, up = sys.argv[1:7]
+ip = sys.argv[7] if len(sys.argv) > 7 else "127.0.0.1"
 dht = bootstrap != "-"
 session = lt.session({
-    "listen_interfaces": f"127.0.0.1:{port}", "enable_dht": dht, "dht_bootstrap_nodes": bootstrap if dht else "",
+    "listen_interfaces": f"{ip}:{port}", "enable_dht": dht, "dht_bootstrap_nodes": bootstrap if dht else "",
     "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False, "enable_outgoing_utp": False,
     "enable_incoming_utp": False, "allow_multiple_connections_per_ip": True, "upload_rate_limit": int(up),
     "dht_restrict_routing_ips": False, "dht_restrict_search_ips": False, "dht_prefer_verified_node_ids": False,

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Interop with clients that this project did not write: libtorrent, aria2 and transmission, all on 127.0.0.1.
 #   tests/interop/run.sh [--size BYTES] [CASE..]      the cases are listed by --list
+#   tests/interop/run.sh bootstrap-node               only that clients begin with a node of ours; part of a run without arguments
 # Needs Python 3.10+. libtorrent is installed from PyPI into ~/.cache/magnes-interop; aria2 and transmission come from
 # the system's packages. MAGNES names a program to test instead of building one.
 set -eu
@@ -17,6 +18,7 @@ fi
 missing=
 command -v aria2c >/dev/null || missing="$missing aria2"
 command -v transmission-daemon >/dev/null || missing="$missing transmission-daemon"
+command -v ip >/dev/null || missing="$missing iproute2"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ]; then
         echo "run.sh: install these first: apt-get install$missing" >&2
@@ -31,4 +33,11 @@ if [ -z "${MAGNES:-}" ]; then
     MAGNES=${CARGO_TARGET_DIR:-$root/target}/release/magnes
 fi
 export MAGNES
-exec "$cache/venv/bin/python" "$here/interop.py" "$@"
+python=$cache/venv/bin/python
+if [ "${1:-}" = bootstrap-node ]; then
+    exec "$python" "$here/bootstrap.py"
+fi
+"$python" "$here/interop.py" "$@"
+if [ $# = 0 ]; then
+    exec "$python" "$here/bootstrap.py"
+fi
