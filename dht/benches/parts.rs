@@ -1,6 +1,7 @@
-//! What the steps of one get_peers reply cost: `cargo bench -p magnes-dht --bench parts`.
+//! What a reply costs, whole and in parts: `cargo bench -p magnes-dht --bench parts`.
 //!
-//! Prints nanoseconds for each step, the median of several rounds over inputs that do not repeat soon.
+//! Prints nanoseconds for each step, the median of several rounds over inputs that do not repeat soon. The first lines
+//! are a whole `Node` with 400 contacts, from the datagram to the output: all the work of a server but its system calls.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
 
 use std::hint::black_box;
@@ -8,9 +9,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use magnes_dht::krpc::{Body, Message, Method, Query, Response, Values, Want};
-use magnes_dht::{AddressFilter, Guard, GuardConfig, InfoHash, NodeId, PeerStore, Target, Tokens};
+use magnes_dht::{AddressFilter, Guard, GuardConfig, InfoHash, NodeConfig, NodeId, PeerStore, Target, Tokens};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
+
+#[path = "../tests/rig/mod.rs"]
+mod rig;
 
 const ROUNDS: usize = 15;
 const STEPS_A_ROUND: u32 = 20_000;
@@ -25,7 +29,8 @@ fn bench(name: &str, mut step: impl FnMut(u32)) {
         })
         .collect();
     rounds_ns.sort_by(f64::total_cmp);
-    println!("{name:<32} {:>8.1} ns", rounds_ns[ROUNDS / 2]);
+    let median_ns = rounds_ns[ROUNDS / 2];
+    println!("{name:<32} {median_ns:>8.1} ns  {:>6.2} M/s", 1e3 / median_ns);
 }
 
 /// Addresses all over the Internet, in an order without rhyme.
@@ -40,7 +45,32 @@ fn info_hash(number: u32) -> InfoHash {
     InfoHash::new(bytes)
 }
 
+/// A node with contacts and a thousand small swarms, asked from all over the Internet.
+fn bench_node(name: &str, config: NodeConfig, method: impl Fn(u32) -> Method<'static>) {
+    let mut rig = rig::Rig::new(config, Instant::now());
+    rig.fill(400);
+    for number in 0..3000 {
+        let (from, info_hash) = (rig::addr(number), info_hash(number % 1000));
+        let Some(token) = rig.token(from, info_hash.into()) else { continue };
+        let method = Method::AnnouncePeer { info_hash, port: None, implied_port: true, seed: false, token: &token };
+        rig.tell(from, &rig::query(NodeId::new([9; 20]), true, method));
+    }
+    let id = NodeId::random(&mut ChaCha8Rng::from_seed([2; 32]));
+    let datagrams: Vec<Vec<u8>> = (0..2000).map(|number| rig::query(id, false, method(number))).collect();
+    bench(name, |number| {
+        rig.now += Duration::from_micros(1);
+        let bytes = rig.tell(rig::addr(number % 100_000), &datagrams[number as usize % datagrams.len()]);
+        assert!(bytes > 0, "every query is answered");
+    });
+}
+
 fn main() {
+    bench_node("node: ping", rig::lifted(), |_| Method::Ping);
+    bench_node("node: find_node", rig::lifted(), |number| Method::FindNode { target: info_hash(number).into() });
+    let get_peers = |number| Method::GetPeers { info_hash: info_hash(number), noseed: false, scrape: false };
+    bench_node("node: get_peers", rig::lifted(), get_peers);
+    bench_node("node: get_peers, no budgets", rig::exempt(), get_peers);
+
     let now = Instant::now();
     let mut rng = ChaCha8Rng::from_seed([1; 32]);
 
