@@ -45,6 +45,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The type of the next value.
+    #[inline]
     pub fn kind(&self) -> Result<Kind, Error> {
         match self.peek()? {
             b'i' => Ok(Kind::Int),
@@ -64,6 +65,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a byte string.
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Error> {
         self.expect_kind(Kind::Bytes)?;
         let (start, end) = self.scan_bytes(self.position)?;
@@ -113,10 +115,12 @@ impl<'a> Reader<'a> {
         Error { kind, position: self.position }
     }
 
+    #[inline]
     fn peek(&self) -> Result<u8, Error> {
         self.input.get(self.position).copied().ok_or_else(|| self.error(ErrorKind::Truncated))
     }
 
+    #[inline]
     fn expect_kind(&self, kind: Kind) -> Result<(), Error> {
         if self.kind()? == kind { Ok(()) } else { Err(self.error(ErrorKind::WrongType)) }
     }
@@ -132,6 +136,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Consumes the `e` of the innermost list or dictionary if it is next.
+    #[inline]
     fn leave(&mut self) -> Result<bool, Error> {
         if self.peek()? != b'e' {
             return Ok(false);
@@ -175,7 +180,22 @@ impl<'a> Reader<'a> {
     }
 
     /// Content range of the byte string at `start`, which is a digit.
+    #[inline]
     fn scan_bytes(&self, start: usize) -> Result<(usize, usize), Error> {
+        // Most lengths have one digit or two; everything that is not as simple goes the long way.
+        match self.input[start..] {
+            [ones, b':', ref rest @ ..] if usize::from(ones - b'0') <= rest.len() => {
+                Ok((start + 2, start + 2 + usize::from(ones - b'0')))
+            }
+            [tens @ b'1'..=b'9', ones @ b'0'..=b'9', b':', ref rest @ ..] => {
+                let len = usize::from(tens - b'0') * 10 + usize::from(ones - b'0');
+                if len <= rest.len() { Ok((start + 3, start + 3 + len)) } else { self.scan_long_bytes(start) }
+            }
+            _ => self.scan_long_bytes(start),
+        }
+    }
+
+    fn scan_long_bytes(&self, start: usize) -> Result<(usize, usize), Error> {
         let fail = |kind| Error { kind, position: start };
         let mut len: usize = 0;
         let mut at = start;
@@ -251,6 +271,7 @@ impl<'a> Dict<'_, 'a> {
     /// The next key, and the reader to take its value from. What is left of the value before it is skipped.
     ///
     /// Returns `None` once, at the end of the dictionary; the reader stands behind it then.
+    #[inline]
     pub fn entry(&mut self) -> Result<Option<(&'a [u8], &mut Reader<'a>)>, Error> {
         if let Some(start) = self.value_start.take() {
             self.reader.finish_value(start, self.depth)?;

@@ -8,11 +8,13 @@ pub struct Writer<'b> {
 
 impl<'b> Writer<'b> {
     /// A writer that appends to `out`.
+    #[inline]
     pub fn new(out: &'b mut Vec<u8>) -> Self {
         Self { out }
     }
 
     /// Writes an integer.
+    #[inline]
     pub fn int(&mut self, value: i64) {
         self.out.push(b'i');
         if value < 0 {
@@ -23,15 +25,16 @@ impl<'b> Writer<'b> {
     }
 
     /// Writes a byte string.
+    #[inline]
     pub fn bytes(&mut self, value: &[u8]) {
-        self.byte_parts(&[value]);
+        push_len(self.out, value.len());
+        self.out.extend_from_slice(value);
     }
 
     /// Writes one byte string made of `parts` in their order.
     pub fn byte_parts(&mut self, parts: &[&[u8]]) {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        push_decimal(self.out, len as u64);
-        self.out.push(b':');
+        push_len(self.out, len);
         for part in parts {
             self.out.extend_from_slice(part);
         }
@@ -39,8 +42,7 @@ impl<'b> Writer<'b> {
 
     /// Writes one byte string of exactly `len` bytes, which `fill` puts into a zeroed slice.
     pub fn bytes_with(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) {
-        push_decimal(self.out, len as u64);
-        self.out.push(b':');
+        push_len(self.out, len);
         let start = self.out.len();
         self.out.resize(start + len, 0);
         fill(&mut self.out[start..]);
@@ -53,6 +55,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Writes a list of what `items` writes.
+    #[inline]
     pub fn list(&mut self, items: impl FnOnce(&mut Writer<'_>)) {
         self.out.push(b'l');
         items(&mut Writer { out: self.out });
@@ -60,6 +63,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Writes a dictionary of what `entries` writes. Keys may come in any order; ascending order is the fast way.
+    #[inline]
     pub fn dict(&mut self, entries: impl FnOnce(&mut DictWriter<'_>)) {
         self.out.push(b'd');
         let start = self.out.len();
@@ -76,21 +80,33 @@ impl<'b> Writer<'b> {
 #[derive(Debug)]
 pub struct DictWriter<'b> {
     out: &'b mut Vec<u8>,
-    /// Where the content of the last key stands in `out`.
-    key_last: Option<std::ops::Range<usize>>,
+    /// The head of the last key, and where its content stands in `out`.
+    key_last: Option<(u64, std::ops::Range<usize>)>,
     sorted: bool,
 }
 
 impl DictWriter<'_> {
     /// Writes a key; the caller writes exactly one value with the writer that is returned.
+    #[inline]
     pub fn key(&mut self, key: &[u8]) -> Writer<'_> {
-        if let Some(last) = self.key_last.take() {
-            self.sorted &= self.out[last] < *key;
+        let head = head_of(key);
+        if let Some((last_head, last)) = self.key_last.take() {
+            // The heads tell nearly all keys apart, and are known where a key is.
+            self.sorted &= last_head < head || (last_head == head && self.out[last] < *key);
         }
         Writer { out: self.out }.bytes(key);
-        self.key_last = Some(self.out.len() - key.len()..self.out.len());
+        self.key_last = Some((head, self.out.len() - key.len()..self.out.len()));
         Writer { out: self.out }
     }
+}
+
+/// The first bytes of a key, as a number that orders as they do.
+#[inline]
+fn head_of(key: &[u8]) -> u64 {
+    let mut head = [0; 8];
+    let len = key.len().min(8);
+    head[..len].copy_from_slice(&key[..len]);
+    u64::from_be_bytes(head)
 }
 
 /// Brings the entries from `start` to the end of `out` into ascending order of their keys; of equal keys the last stays.
@@ -111,6 +127,19 @@ fn sort_entries(out: &mut Vec<u8>, start: usize) {
         let mut writer = Writer { out };
         writer.bytes(key);
         writer.raw(value);
+    }
+}
+
+/// The length of a byte string. Most are short, and known where they are written.
+#[inline]
+fn push_len(out: &mut Vec<u8>, len: usize) {
+    match len {
+        0..10 => out.extend_from_slice(&[b'0' + len as u8, b':']),
+        10..100 => out.extend_from_slice(&[b'0' + (len / 10) as u8, b'0' + (len % 10) as u8, b':']),
+        _ => {
+            push_decimal(out, len as u64);
+            out.push(b':');
+        }
     }
 }
 

@@ -103,6 +103,8 @@ pub struct Guard {
     key: SipHasher13,
     start: Instant,
     sets: Vec<[Bucket; WAYS]>,
+    /// The networks asked for last, and the parts of their hashes: a reply is charged right after its query was admitted.
+    recent: [(Network, u64); 2],
     /// Bytes left of the quota of all, and when it was last filled up.
     total: Bucket,
     stats: GuardStats,
@@ -176,7 +178,9 @@ impl Guard {
         let key = SipHasher13::new_with_keys(rng.next_u64(), rng.next_u64());
         let sets = vec![[Bucket::default(); WAYS]; SETS_MIN];
         let total = Bucket::full(1, 0, total_rate(&config));
-        Self { config, filter, key, start, sets, total, stats: GuardStats::default() }
+        let hashed = |is_site| (Network { number: 0, is_site }, key.hash(&0u64.to_le_bytes()));
+        let recent = [hashed(false), hashed(true)];
+        Self { config, filter, key, start, sets, recent, total, stats: GuardStats::default() }
     }
 
     /// The rule about addresses, for contacts and peers too.
@@ -273,13 +277,21 @@ impl Guard {
 
     /// The bucket of a network, filled up to `now_ms`.
     fn bucket(&mut self, network: Network, now_ms: u32) -> &mut Bucket {
-        let hash = self.key.hash(&network.number.to_le_bytes());
+        let hash = self.hash(network);
         let tag = (hash >> 32) as u32 & !TAG_SITE | TAG_USED | if network.is_site { TAG_SITE } else { 0 };
         let rates = self.rates();
         let (set, way) = self.place(hash as usize, tag, now_ms, &rates);
         let bucket = &mut self.sets[set][way];
         bucket.fill(now_ms, rates.of(tag));
         bucket
+    }
+
+    fn hash(&mut self, network: Network) -> u64 {
+        let recent = &mut self.recent[usize::from(network.is_site)];
+        if recent.0.number != network.number {
+            *recent = (network, self.key.hash(&network.number.to_le_bytes()));
+        }
+        recent.1
     }
 
     /// Where the bucket of a network is, made there if there is none.
@@ -322,7 +334,7 @@ fn total_rate(config: &GuardConfig) -> Rate {
 }
 
 /// A network that has a budget.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Network {
     /// Differs between any two of them.
     number: u64,

@@ -106,6 +106,11 @@ impl Distance {
         Self { high: a_high ^ b_high, low: a_low ^ b_low }
     }
 
+    /// Its first 64 bits: they decide nearly every comparison.
+    pub(crate) fn head(self) -> u64 {
+        (self.high >> 64) as u64
+    }
+
     /// How many leading bits are equal, 0 to 160.
     pub fn common_bits(self) -> u32 {
         if self.high != 0 { self.high.leading_zeros() } else { 128 + self.low.leading_zeros() }

@@ -18,7 +18,8 @@ impl<'a> Message<'a> {
     /// length read as absent.
     pub fn decode(datagram: &'a [u8]) -> Result<Self, DecodeError<'a>> {
         let silent = |fault| DecodeError { fault, answer_to: None };
-        let top = Top::read(datagram).map_err(|_| silent(KrpcFault::NotBencode))?;
+        let mut top = Top::default();
+        top.read(datagram).map_err(|_| silent(KrpcFault::NotBencode))?;
         let transaction = top.transaction.ok_or(silent(KrpcFault::NoTransactionId))?;
         if transaction.len() > TRANSACTION_ID_LEN_MAX {
             return Err(silent(KrpcFault::LongTransactionId));
@@ -27,9 +28,7 @@ impl<'a> Message<'a> {
             Some(b"q") => {
                 Body::Query(top.query().map_err(|fault| DecodeError { fault, answer_to: Some(transaction) })?)
             }
-            Some(b"r") => {
-                Body::Response(top.response.ok_or(silent(KrpcFault::NoBody))?.into_response().map_err(silent)?)
-            }
+            Some(b"r") => Body::Response(top.response().map_err(silent)?),
             Some(b"e") => {
                 let (code, text) = top.error.ok_or(silent(KrpcFault::BadError))?;
                 Body::Error { code, text }
@@ -41,11 +40,23 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Which of the two dictionaries [`Fields`] were read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// `a`.
+    Arguments,
+    /// `r`.
+    Response,
+}
+
 /// The keys of the outer dictionary, in whatever order they came.
 #[derive(Default)]
 struct Top<'a> {
-    arguments: Option<Fields<'a>>,
-    response: Option<Fields<'a>>,
+    fields: Fields<'a>,
+    /// Where the fields come from, if there are any.
+    source: Option<Source>,
+    /// The other dictionary, should a message have both: which one counts is said by `y`, which may come last.
+    other: Option<&'a [u8]>,
     error: Option<(i64, &'a [u8])>,
     ip: Option<&'a [u8]>,
     method: Option<&'a [u8]>,
@@ -56,14 +67,14 @@ struct Top<'a> {
 }
 
 impl<'a> Top<'a> {
-    fn read(datagram: &'a [u8]) -> Result<Self, Error> {
-        let mut top = Top::default();
+    fn read(&mut self, datagram: &'a [u8]) -> Result<(), Error> {
+        let top = self;
         let mut reader = Reader::new(datagram);
         let mut dict = reader.dict()?;
         while let Some((key, value)) = dict.entry()? {
             match key {
-                b"a" => top.arguments = Fields::read(value)?,
-                b"r" => top.response = Fields::read(value)?,
+                b"a" => top.read_fields(Source::Arguments, value)?,
+                b"r" => top.read_fields(Source::Response, value)?,
                 b"e" => top.error = read_error(value)?,
                 b"ip" => top.ip = bytes(value)?,
                 b"q" => top.method = bytes(value)?,
@@ -74,14 +85,41 @@ impl<'a> Top<'a> {
                 _ => {}
             }
         }
-        Ok(top)
+        Ok(())
     }
 
-    fn query(&self) -> Result<Query<'a>, KrpcFault> {
+    fn read_fields(&mut self, source: Source, value: &mut Reader<'a>) -> Result<(), Error> {
+        if self.source.is_some_and(|first| first != source) {
+            self.other = Some(value.raw()?);
+            return Ok(());
+        }
+        if self.fields.read(value)? {
+            self.source = Some(source);
+        }
+        Ok(())
+    }
+
+    /// The fields of one of the dictionaries.
+    fn fields_of(&mut self, source: Source) -> Result<&Fields<'a>, KrpcFault> {
+        if self.source != Some(source) {
+            let other = self.other.take().ok_or(KrpcFault::NoBody)?;
+            self.fields = Fields::default();
+            let is_read = self.fields.read(&mut Reader::new(other)).map_err(|_| KrpcFault::NoBody)?;
+            self.source = is_read.then_some(source);
+        }
+        if self.source == Some(source) { Ok(&self.fields) } else { Err(KrpcFault::NoBody) }
+    }
+
+    fn response(&mut self) -> Result<Response<'a>, KrpcFault> {
+        self.fields_of(Source::Response)?.response()
+    }
+
+    fn query(&mut self) -> Result<Query<'a>, KrpcFault> {
         let name = self.method.ok_or(KrpcFault::NoMethod)?;
-        let fields = self.arguments.as_ref().ok_or(KrpcFault::NoBody)?;
+        let read_only = self.read_only;
+        let fields = self.fields_of(Source::Arguments)?;
         let id = fields.node_id()?;
-        Ok(Query { id, read_only: self.read_only, want: fields.want, method: fields.method(name)? })
+        Ok(Query { id, read_only, want: fields.want, method: fields.method(name)? })
     }
 }
 
@@ -116,15 +154,14 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads a dictionary; anything else is none.
-    fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, Error> {
+    /// Reads a dictionary, in place because these are many; returns whether it is one.
+    fn read(&mut self, reader: &mut Reader<'a>) -> Result<bool, Error> {
         if reader.kind()? != Kind::Dict {
-            return Ok(None);
+            return Ok(false);
         }
-        let mut fields = Fields::default();
         let mut dict = reader.dict()?;
-        fields.read_entries(&mut dict)?;
-        Ok(Some(fields))
+        self.read_entries(&mut dict)?;
+        Ok(true)
     }
 
     fn read_entries(&mut self, dict: &mut Dict<'_, 'a>) -> Result<(), Error> {
@@ -219,7 +256,7 @@ impl<'a> Fields<'a> {
         Ok(Method::Put { token: self.token()?, value, mutable })
     }
 
-    fn into_response(self) -> Result<Response<'a>, KrpcFault> {
+    fn response(&self) -> Result<Response<'a>, KrpcFault> {
         Ok(Response {
             id: self.node_id()?,
             nodes: self.nodes,

@@ -155,7 +155,7 @@ impl Table {
         if best.len < K {
             self.collect(target, &mut best, |record| record.fails == 0 && !record.is_good(now_s));
         }
-        for (_, record) in best.iter() {
+        for record in best.iter() {
             crate::compact::push_node(out, &record.contact());
         }
     }
@@ -166,9 +166,12 @@ impl Table {
                 return;
             }
             best.floor = best.len;
-            for record in group.iter().flat_map(|bucket| &bucket.live) {
-                if accept(record) && record.addr().port() >= HANDED_OUT_PORT_MIN {
-                    best.offer(target.distance(&record.id), record);
+            for bucket in group {
+                for record in &bucket.live {
+                    let head = target.distance(&record.id).head();
+                    if best.wants(head) && accept(record) && record.port() >= HANDED_OUT_PORT_MIN {
+                        best.offer(target, head, record);
+                    }
                 }
             }
         }
@@ -288,7 +291,8 @@ impl Table {
 
 /// The nearest contacts so far, in place: answering a query must not allocate.
 struct Best<'t> {
-    items: [Option<(Distance, &'t Record)>; K],
+    /// With the first bits of their distances.
+    items: [(u64, Option<&'t Record>); K],
     len: usize,
     /// Where the contacts of the group at hand begin; those before are nearer for sure.
     floor: usize,
@@ -296,25 +300,37 @@ struct Best<'t> {
 
 impl<'t> Best<'t> {
     fn new() -> Self {
-        Self { items: [None; K], len: 0, floor: 0 }
+        Self { items: [(u64::MAX, None); K], len: 0, floor: 0 }
     }
 
-    fn offer(&mut self, distance: Distance, record: &'t Record) {
+    /// Whether a contact at this distance could find a place.
+    fn wants(&self, head: u64) -> bool {
+        self.len < K || head <= self.items[K - 1].0
+    }
+
+    fn offer(&mut self, target: &Target, head: u64, record: &'t Record) {
+        let is_nearer = |(other_head, other): (u64, Option<&Record>)| {
+            head < other_head
+                || head == other_head
+                    && other.is_some_and(|other| target.distance(&record.id) < target.distance(&other.id))
+        };
         let mut at = self.len;
-        while at > self.floor && self.items[at - 1].is_some_and(|(other, _)| distance < other) {
+        while at > self.floor && is_nearer(self.items[at - 1]) {
             at -= 1;
         }
         if at == K {
             return;
         }
         let end = (self.len + 1).min(K);
-        self.items.copy_within(at..end - 1, at + 1);
-        self.items[at] = Some((distance, record));
+        for to in (at + 1..end).rev() {
+            self.items[to] = self.items[to - 1];
+        }
+        self.items[at] = (head, Some(record));
         self.len = end;
     }
 
-    fn iter(&self) -> impl Iterator<Item = (Distance, &'t Record)> + '_ {
-        self.items[..self.len].iter().copied().flatten()
+    fn iter(&self) -> impl Iterator<Item = &'t Record> + '_ {
+        self.items[..self.len].iter().filter_map(|(_, record)| *record)
     }
 }
 
