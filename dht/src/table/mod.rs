@@ -161,20 +161,37 @@ impl Table {
     }
 
     fn collect<'t>(&'t self, target: &Target, best: &mut Best<'t>, accept: impl Fn(&Record) -> bool) {
+        let accept = |record: &Record| accept(record) && record.port() >= HANDED_OUT_PORT_MIN;
         for group in self.groups_from(target) {
             if best.len == K {
                 return;
             }
             best.floor = best.len;
-            for bucket in group {
-                for record in &bucket.live {
-                    let head = target.distance(&record.id).head();
-                    if best.wants(head) && accept(record) && record.port() >= HANDED_OUT_PORT_MIN {
-                        best.offer(target, head, record);
-                    }
+            if let [bucket] = group {
+                best.offer_all(target, &bucket.live, self.head_limit(target, bucket), accept);
+            }
+            // Nearly always enough of them are below that limit.
+            if best.len < K {
+                best.len = best.floor;
+                for bucket in group {
+                    best.offer_all(target, &bucket.live, u64::MAX, accept);
                 }
             }
         }
+    }
+
+    /// A distance that a dozen of a large bucket's contacts are within, as far as ids are drawn by lot: most of the others
+    /// need no closer look then.
+    fn head_limit(&self, target: &Target, bucket: &Bucket) -> u64 {
+        const ENOUGH: usize = 14;
+        let Some(first) = bucket.live.first().filter(|_| bucket.live.len() > 2 * ENOUGH) else { return u64::MAX };
+        let depth = self.depth(&first.id).min(63) as u32;
+        // All of them share `depth` bits with the own id, and differ from it in the next. So their distances begin at the
+        // same power of two, or at nothing if the target is one of theirs.
+        let width = 1u64 << (63 - depth);
+        let is_home = target.distance(&self.own_id).common_bits() == depth;
+        let share = (bucket.live.len() / ENOUGH).ilog2();
+        if is_home { width >> share } else { width + (width >> share) }
     }
 
     /// The buckets in groups, everything in one of which is nearer to the target than everything in the next: the
@@ -303,9 +320,15 @@ impl<'t> Best<'t> {
         Self { items: [(u64::MAX, None); K], len: 0, floor: 0 }
     }
 
-    /// Whether a contact at this distance could find a place.
-    fn wants(&self, head: u64) -> bool {
-        self.len < K || head <= self.items[K - 1].0
+    /// Offers the records that are accepted and nearer than `head_limit`.
+    fn offer_all(&mut self, target: &Target, records: &'t [Record], head_limit: u64, accept: impl Fn(&Record) -> bool) {
+        for record in records {
+            let head = target.distance(&record.id).head();
+            let farthest = if self.len < K { head_limit } else { self.items[K - 1].0.min(head_limit) };
+            if head <= farthest && accept(record) {
+                self.offer(target, head, record);
+            }
+        }
     }
 
     fn offer(&mut self, target: &Target, head: u64, record: &'t Record) {
