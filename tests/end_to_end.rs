@@ -124,3 +124,25 @@ fn only_the_selected_files_are_fetched_and_the_others_can_follow() {
     assert_eq!(rest.code, Some(0), "{rest:?}");
     assert_same(&home.join("out/things"));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_folder_is_shared_by_whatever_name_it_is_called() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let folder = make_folder(home);
+    std::os::unix::fs::symlink("share/things", home.join("link")).unwrap();
+    let common = ["--listen", "127.0.0.1:0", "--no-dht", "--json", "--state-dir"];
+    let state = home.join("state-seed").into_os_string().into_string().unwrap();
+    for (at, path, out) in [(folder.as_path(), ".", "one"), (&folder.join("sub"), "..", "two"), (home, "link", "three")]
+    {
+        let seeder = Program::start(["seed", path].into_iter().chain(common).chain([state.as_str()]), at);
+        let magnet: serde_json::Value = serde_json::from_str(&seeder.line_with("\"magnet\"")).unwrap();
+        let listening: serde_json::Value = serde_json::from_str(&seeder.line_with("\"listening\"")).unwrap();
+        let peer = listening["tcp"].as_str().unwrap();
+        let get = ["get", magnet["magnet"].as_str().unwrap(), "-o", out, "--peer", peer, "--timeout", "50"];
+        let got = run(get.into_iter().chain(common).chain(["state-get"]), home);
+        assert_eq!(got.code, Some(0), "{path}: {got:?}");
+    }
+    assert_same(&home.join("three/things"));
+}

@@ -22,7 +22,7 @@ pub(crate) struct NetworkArgs {
     /// Do not use the DHT: only --peer, peers that the magnet link names, and peers that connect to us.
     #[arg(long)]
     pub(crate) no_dht: bool,
-    /// Folder of resume files and of the DHT's table.
+    /// Folder of resume files and of the DHT's table. Several downloads may use it at the same time.
     /// Default: $XDG_STATE_HOME/magnes or ~/.local/state/magnes.
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,

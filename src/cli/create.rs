@@ -48,7 +48,7 @@ pub(crate) struct CreateArgs {
 pub(crate) fn run(args: CreateArgs) -> Outcome {
     let output = args.output.unwrap_or_else(|| output_default(&args.path));
     let file = NewFile::at(&output, args.force)?;
-    let mut new = hash(&args.path, args.piece_length, false)?;
+    let (mut new, _) = hash(&args.path, args.piece_length, false)?;
     new.private = args.private;
     new.comment = args.comment;
     new.nodes = args.node;
@@ -71,8 +71,8 @@ fn output_default(shared: &Path) -> PathBuf {
     name.into()
 }
 
-/// Hashes a path, with a progress bar on a terminal.
-pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<NewTorrent, Failure> {
+/// Hashes a path, with a progress bar on a terminal. Returns the folder, too, in which it stands.
+pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<(NewTorrent, PathBuf), Failure> {
     let bar = if quiet || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new(0) };
     bar.set_style(
         ProgressStyle::with_template("hashing {bar:24} {percent:>3}% {bytes}/{total_bytes}  {bytes_per_sec}")
@@ -88,7 +88,7 @@ pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<N
         error => Failure::new(Exit::Usage, error),
     })?;
     bar.finish_and_clear();
-    Ok(NewTorrent {
+    let new = NewTorrent {
         name: hashed.name,
         files: hashed.files,
         total_len: hashed.total_len,
@@ -99,7 +99,8 @@ pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<N
         created_by: Some(concat!("magnes ", env!("CARGO_PKG_VERSION")).to_owned()),
         creation_date: None,
         nodes: Vec::new(),
-    })
+    };
+    Ok((new, hashed.folder))
 }
 
 /// Reads back what was made: names that another client could not use are refused here.

@@ -57,9 +57,9 @@ fn prepare(args: &SeedArgs) -> Result<(Metainfo, AddOptions), Failure> {
         let folder = args.data.clone().or_else(parent).unwrap_or_else(|| ".".into());
         return Ok((metainfo, AddOptions::new(folder)));
     }
-    let new = create::hash(&args.path, None, args.report.quiet || args.report.json)?;
+    let (new, folder) = create::hash(&args.path, None, args.report.quiet || args.report.json)?;
     let metainfo = create::parse(new.encode())?;
-    let mut options = AddOptions::new(parent().unwrap_or_else(|| ".".into()));
+    let mut options = AddOptions::new(folder);
     options.existing = ExistingData::Verified;
     Ok((metainfo, options))
 }

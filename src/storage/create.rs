@@ -78,6 +78,8 @@ pub enum CreateError {
 /// A file or folder with the hashes of its pieces.
 #[derive(Debug)]
 pub struct HashedPath {
+    /// The folder in which the file or folder stands, links resolved: where its torrent is seeded from.
+    pub folder: PathBuf,
     /// Name of the file or folder.
     pub name: String,
     /// The files of the folder; `None` when it is a single file.
@@ -133,7 +135,8 @@ pub fn hash_path(
     }
     let pieces = tree.hash(piece_len, threads, progress)?;
     tree.check_unchanged()?;
-    Ok(HashedPath { name, files: (!single).then_some(files), total_len, piece_len, pieces })
+    let folder = root.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+    Ok(HashedPath { folder, name, files: (!single).then_some(files), total_len, piece_len, pieces })
 }
 
 /// Files one after the other, as the bytes of a torrent.
@@ -328,6 +331,7 @@ mod tests {
         let paths: Vec<String> = hashed.files.unwrap().iter().map(|file| file.path.join("/")).collect();
         assert_eq!(paths, ["a", "b/two", "c"]);
         assert_eq!((hashed.total_len, told, hashed.name.as_str()), (40_000, 40_000, "share"));
+        assert_eq!(hashed.folder, folder.path().canonicalize().unwrap());
         let all: Vec<u8> = [[1; 20_000], [2; 20_000]].concat();
         let right: Vec<u8> = all.chunks(16_384).flat_map(|piece| Sha1::digest(piece).to_vec()).collect();
         assert_eq!(hashed.pieces, right);
