@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: threads, sockets, and the real time. A second in here takes as long as its events take.
 
+mod census;
 mod nat;
 mod network;
 mod population;
@@ -15,10 +16,11 @@ mod searcher;
 mod study;
 mod world;
 
+pub use census::Conduct;
 pub use nat::Nat;
 pub use network::Network;
 pub use population::{Population, PopulationConfig};
-pub use responder::{Conduct, Responder};
+pub use responder::Responder;
 pub use searcher::Searcher;
 pub use study::{LookupFigures, LookupStudy, Spread, percentile};
 pub use world::{Datagram, Host, HostIndex, World, WorldStats};

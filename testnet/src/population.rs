@@ -1,27 +1,18 @@
-use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::{Range, RangeInclusive};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use magnes_dht::{Contact, InfoHash, NodeId, Target};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+use crate::census::{Census, Conduct, DEAD_IP_FIRST, DEAD_IPS, K, draw_addr};
 use crate::nat::Nat;
 use crate::network::unit;
-use crate::responder::{Conduct, Responder};
-
-/// Contacts in a bucket, and nodes in a reply (BEP 5).
-pub(crate) const K: usize = 8;
-
-const ID_BITS: usize = 160;
+use crate::responder::Responder;
 
 /// Every address of the population is from here up: 16.0.0.0 to 79.255.255.255, public and free of special networks.
 const IP_FIRST: u32 = 0x1000_0000;
 const IPS: u64 = 0x4000_0000;
-
-/// Addresses where nobody is: 80.0.0.0 to 95.255.255.255.
-const DEAD_IP_FIRST: u32 = 0x5000_0000;
-const DEAD_IPS: u64 = 0x1000_0000;
 
 /// Dead nodes that there are to choose from for each live one, where they are scattered.
 const GHOSTS_PER_NODE: usize = 64;
@@ -66,20 +57,6 @@ impl Default for PopulationConfig {
 pub struct Population {
     census: Rc<Census>,
     rng: ChaCha8Rng,
-}
-
-/// Who there is. Tables are drawn from it when they are first looked at.
-#[derive(Debug)]
-pub(crate) struct Census {
-    /// In ascending order of ids.
-    nodes: Vec<Contact>,
-    /// What each of `nodes` is like.
-    traits: Vec<(Conduct, Nat)>,
-    /// Nodes that once were, in ascending order of ids.
-    ghosts: Vec<Contact>,
-    dead_are_scattered: bool,
-    dead: f64,
-    seed: u64,
 }
 
 impl Population {
@@ -137,79 +114,6 @@ impl Population {
     }
 }
 
-impl Census {
-    /// The table of the node with this number.
-    pub(crate) fn table_of(&self, index: usize) -> Vec<Contact> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(index as u64 + 1);
-        self.draw_table(&self.nodes[index].id, |_| K, &mut rng)
-    }
-
-    fn closest(&self, target: &Target, count: usize, accept: impl Fn(Conduct, Nat) -> bool) -> Vec<Contact> {
-        let traits = self.traits.iter();
-        let accepted = self.nodes.iter().zip(traits).filter(|(_, (conduct, nat))| accept(*conduct, *nat));
-        let mut nodes: Vec<Contact> = accepted.map(|(node, _)| *node).collect();
-        if count < nodes.len() {
-            nodes.select_nth_unstable_by_key(count, |node| target.distance(&node.id));
-            nodes.truncate(count);
-        }
-        nodes.sort_unstable_by_key(|node| target.distance(&node.id));
-        nodes
-    }
-
-    fn draw_table(&self, own: &NodeId, capacity: impl Fn(usize) -> usize, rng: &mut ChaCha8Rng) -> Vec<Contact> {
-        let mut table = Vec::new();
-        for bit in 0..ID_BITS {
-            let (low, high) = (sibling(own, bit, 0), sibling(own, bit, 0xff));
-            self.draw_bucket(low..=high, capacity(bit), rng, &mut table);
-            if !self.has_company(own, bit) {
-                break;
-            }
-        }
-        table
-    }
-
-    /// Draws up to `capacity` entries out of a range of ids, dead ones among them.
-    fn draw_bucket(
-        &self,
-        ids: RangeInclusive<NodeId>,
-        capacity: usize,
-        rng: &mut ChaCha8Rng,
-        table: &mut Vec<Contact>,
-    ) {
-        let (live, ghosts) = (range_of(&self.nodes, &ids), range_of(&self.ghosts, &ids));
-        let start = table.len();
-        let (mut live_left, mut ghosts_left) = (live.len(), ghosts.len());
-        while table.len() - start < capacity && live_left + ghosts_left > 0 {
-            let all_left = live_left + ghosts_left;
-            let dead = if self.dead_are_scattered { self.dead } else { ghosts_left as f64 / all_left as f64 };
-            if ghosts_left > 0 && (live_left == 0 || unit(rng) < dead) {
-                ghosts_left -= 1;
-                table
-                    .push(self.ghosts[draw(ghosts.clone(), |index| table[start..].contains(&self.ghosts[index]), rng)]);
-            } else {
-                live_left -= 1;
-                table.push(self.nodes[draw(live.clone(), |index| table[start..].contains(&self.nodes[index]), rng)]);
-            }
-        }
-    }
-
-    /// Whether any other node shares more than `bit` bits with `own`.
-    fn has_company(&self, own: &NodeId, bit: usize) -> bool {
-        let range = range_of(&self.nodes, &(bounded(own, bit + 1, 0)..=bounded(own, bit + 1, 0xff)));
-        self.nodes[range].iter().any(|node| node.id != *own)
-    }
-}
-
-/// A number out of `range` that was not taken yet; there has to be one.
-fn draw(range: Range<usize>, is_taken: impl Fn(usize) -> bool, rng: &mut impl Rng) -> usize {
-    let mut index = range.start + rng.next_u64() as usize % range.len();
-    while is_taken(index) {
-        index = if index + 1 < range.end { index + 1 } else { range.start };
-    }
-    index
-}
-
 fn draw_traits(config: &PopulationConfig, rng: &mut impl Rng) -> (Conduct, Nat) {
     let conduct = if unit(rng) < config.hostile { Conduct::Polluting } else { Conduct::Honest };
     let place = unit(rng);
@@ -232,36 +136,4 @@ fn draw_nodes(count: usize, ip_first: u32, ips: u64, rng: &mut impl Rng) -> Vec<
     nodes.dedup_by_key(|node| node.addr.ip());
     nodes.sort_unstable();
     nodes
-}
-
-pub(crate) fn draw_dead_addr(rng: &mut impl Rng) -> SocketAddr {
-    draw_addr(DEAD_IP_FIRST, DEAD_IPS, rng)
-}
-
-fn draw_addr(ip_first: u32, ips: u64, rng: &mut impl Rng) -> SocketAddr {
-    let ip = ip_first + (rng.next_u64() % ips) as u32;
-    SocketAddr::new(Ipv4Addr::from_bits(ip).into(), 1024 + (rng.next_u64() % 60_000) as u16)
-}
-
-/// The places of the nodes with these ids.
-fn range_of(nodes: &[Contact], ids: &RangeInclusive<NodeId>) -> Range<usize> {
-    nodes.partition_point(|node| node.id < *ids.start())..nodes.partition_point(|node| node.id <= *ids.end())
-}
-
-/// The lowest or highest id that shares exactly `bit` bits with `own`.
-fn sibling(own: &NodeId, bit: usize, rest: u8) -> NodeId {
-    let mut bytes = *own.as_bytes();
-    bytes[bit / 8] ^= 0x80 >> (bit % 8);
-    bounded(&NodeId::new(bytes), bit + 1, rest)
-}
-
-/// `id` with every bit behind the first `bits` set as in `rest`.
-fn bounded(id: &NodeId, bits: usize, rest: u8) -> NodeId {
-    let mut bytes = *id.as_bytes();
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        let kept = bits.saturating_sub(8 * index).min(8);
-        let mask = !(0xffu16 >> kept) as u8;
-        *byte = (*byte & mask) | (rest & !mask);
-    }
-    NodeId::new(bytes)
 }

@@ -8,7 +8,7 @@ use magnes_dht::{Contact, InfoHash, NodeId, Target, compact};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
-use crate::population::{Census, K, draw_dead_addr};
+use crate::census::{Census, Conduct, K, draw_dead_addr};
 use crate::world::{Datagram, Host};
 
 /// A token that every responder gives and takes.
@@ -16,15 +16,6 @@ const TOKEN: &[u8] = b"modeltok";
 
 /// Bits that the made-up nodes of a polluting responder share with what it is asked for: nearer than any real one.
 const POLLUTION_BITS: u32 = 40;
-
-/// How a responder behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conduct {
-    /// It answers as well as it can.
-    Honest,
-    /// It names only nodes that it makes up, nearer to the target than any that exists, and knows no peers.
-    Polluting,
-}
 
 /// A node that answers queries out of a table that never changes, and asks nothing.
 #[derive(Debug)]

@@ -5,9 +5,10 @@ use magnes_dht::{Event, InfoHash, NodeConfig, Target};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+use crate::census::K;
 use crate::nat::Nat;
 use crate::network::Network;
-use crate::population::{K, Population, PopulationConfig};
+use crate::population::{Population, PopulationConfig};
 use crate::responder::Responder;
 use crate::searcher::Searcher;
 use crate::world::{Datagram, Host, HostIndex, World};
