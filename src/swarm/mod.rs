@@ -9,6 +9,7 @@ mod status;
 
 mod blame;
 mod candidates;
+mod claim;
 mod metadata;
 mod rarity;
 mod search;

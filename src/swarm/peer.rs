@@ -18,7 +18,7 @@ const DEPTH_MIN: usize = 2;
 const REQUEST_QUEUE_UNTOLD: u32 = 250;
 /// Requests under way cover the round trip and this much. Less would let a peer run dry while we are busy; more only waits
 /// in its queue, while others might have had the blocks sooner and a piece takes longer until it can be passed on.
-const ASK_AHEAD: Duration = Duration::from_millis(100);
+const ASK_AHEAD: Duration = Duration::from_millis(200);
 /// The rate that the depth follows looks back about this far.
 const DEPTH_RATE_WINDOW: Duration = Duration::from_secs(2);
 /// A peer that rejects what it might serve is left alone for so long; twice as long each further time.
@@ -267,11 +267,9 @@ impl Asks {
         self.last_block_at = Some(now);
         self.stalled_since = None;
         (self.rest_until, self.rests) = (None, 0);
-        let aim = rtt_min + ASK_AHEAD;
-        if self.slow_start && took > aim {
+        if self.slow_start && took > rtt_min + ASK_AHEAD {
+            // Some peers send in bursts: how fast they are shows over a second, not by one block.
             self.slow_start = false;
-            let share = aim.as_secs_f64() / took.as_secs_f64();
-            self.depth = ((self.depth as f64 * share) as usize).max(DEPTH_MIN);
         } else if self.slow_start {
             self.depth = (self.depth + 1).min(depth_max);
         }
@@ -330,6 +328,12 @@ impl Asks {
         self.pace.is_some()
     }
 
+    /// About how long so many bytes take at the rate of the last seconds; nothing while that is not known.
+    pub(super) fn time_for(&self, bytes: u32) -> Duration {
+        let bps = self.rate.bps();
+        if bps == 0 { Duration::ZERO } else { Duration::from_secs_f64(f64::from(bytes) / bps as f64) }
+    }
+
     /// About when each block under way will be here, counted from `now`. Who was silent for a while is expected to be so
     /// for as long again.
     pub(super) fn expected(&self, now: Instant) -> impl Iterator<Item = (&Block, Duration)> {
@@ -377,6 +381,13 @@ pub(super) struct Serves {
     pub(super) queued_bytes: u32,
 }
 
+impl Serves {
+    /// Whether everything that the peer asked for is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.reading.is_empty() && self.queued_bytes == 0
+    }
+}
+
 /// Consecutive requests that one read serves.
 #[derive(Debug)]
 pub(super) struct ReadRun {
@@ -410,10 +421,10 @@ mod tests {
             round(&mut asks, start + quick * number, quick);
             assert_eq!(asks.depth, depth * 2);
         }
-        round(&mut asks, start + quick * 4, Duration::from_millis(220));
-        assert_eq!(asks.depth, 64, "110 of 220 ms of 128 requests");
+        round(&mut asks, start + quick * 4, Duration::from_millis(420));
+        assert_eq!(asks.depth, 128, "they waited");
         asks.adapt(start + Duration::from_secs(1), 500);
-        assert_eq!(asks.depth, 27, "0.11 s at the 240 blocks/s of this second");
+        assert_eq!(asks.depth, 51, "0.21 s at the 240 blocks/s of this second");
     }
 
     #[test]
@@ -423,7 +434,7 @@ mod tests {
         round(&mut asks, start, Duration::from_secs(8));
         round(&mut asks, start + Duration::from_secs(8), Duration::from_secs(16));
         asks.adapt(start + Duration::from_secs(24), 500);
-        assert!(asks.depth <= 17, "{}", asks.depth);
+        assert!(asks.depth <= 16, "{}", asks.depth);
         asks.adapt(start + Duration::from_secs(600), 500);
         assert_eq!(asks.depth, DEPTH_MIN);
     }

@@ -9,8 +9,10 @@ use crate::model::{Bitfield, Block, Geometry, PieceIndex};
 /// Until so many pieces are verified, pieces are picked at random: the first ones are wanted soon, to have something to
 /// trade, and rare ones are slow to come.
 const RANDOM_PIECES: u32 = 4;
-/// Random places tried before the order is walked for a piece that a peer has.
-const RANDOM_PROBES: u32 = 16;
+/// Random places looked at before the order is walked for a piece that a peer has.
+const RANDOM_PROBES: u32 = 32;
+/// Equally rare pieces among which the best claim is looked for. They stand in random order.
+const CLAIMS_MAX: usize = 64;
 /// Peers that may be asked for the same block at once.
 const COPIES_MAX: u8 = 3;
 
@@ -30,6 +32,16 @@ pub(super) struct Pieces {
     /// Bytes of the wanted pieces that we have, and of all of them.
     bytes_have: u64,
     bytes_wanted: u64,
+}
+
+/// Whom blocks are picked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) peer: PeerKey,
+    /// How many blocks it may be asked for.
+    pub(super) count: usize,
+    /// It is a seed that is not asked for what others have too.
+    pub(super) spared: bool,
 }
 
 /// A piece of which blocks were asked for.
@@ -114,6 +126,11 @@ impl Pieces {
         self.wanted.contains(piece) && !self.have.contains(piece)
     }
 
+    /// Number of pieces that are wanted and not started.
+    pub(super) fn startable(&self) -> usize {
+        self.rarity.len()
+    }
+
     /// A peer that does not have everything has this piece.
     pub(super) fn gain(&mut self, piece: PieceIndex, chance: &mut ChaCha8Rng) {
         self.rarity.gain(piece, chance);
@@ -124,30 +141,32 @@ impl Pieces {
         self.rarity.lose(piece, chance);
     }
 
-    /// Picks up to `count` blocks to ask `peer` for, whose pieces are those that `has` says yes to.
+    /// Picks blocks to ask a peer for, whose pieces are those that `has` says yes to.
     ///
     /// The peer's own open pieces come first, then open pieces that nobody fills any more, then the rarest piece that may be
-    /// started, then the pieces of others. A piece is finished in order by the peer that opened it.
+    /// started, then the pieces of others. A piece is finished in order by the peer that opened it. Of several pieces that
+    /// are equally rare, `best` takes one or none.
     pub(super) fn pick(
         &mut self,
-        peer: PeerKey,
-        count: usize,
+        asked: Asked,
         has: impl Fn(PieceIndex) -> bool,
+        best: impl Fn(&[PieceIndex]) -> Option<PieceIndex>,
         chance: &mut ChaCha8Rng,
         picked: &mut Vec<Block>,
     ) {
+        let Asked { peer, count, spared } = asked;
         let target = picked.len() + count;
         if self.free_blocks > 0 {
-            self.pick_open(target, picked, |piece, open| open.owner == Some(peer) && has(piece), peer);
-            self.pick_open(target, picked, |piece, open| open.owner.is_none() && has(piece), peer);
+            self.pick_open(target, picked, |piece, open| open.owner == Some(peer) && has(piece), peer, false);
+            self.pick_open(target, picked, |piece, open| open.owner.is_none() && has(piece), peer, spared);
         }
         while picked.len() < target {
-            let Some(piece) = self.choose_new(&has, chance) else { break };
+            let Some(piece) = self.choose_new(&has, &best, spared, chance) else { break };
             self.start(piece, peer);
             self.take_blocks(piece, target, picked);
         }
         if picked.len() < target && self.free_blocks > 0 {
-            self.pick_open(target, picked, |piece, _| has(piece), peer);
+            self.pick_open(target, picked, |piece, _| has(piece), peer, spared);
         }
     }
 
@@ -192,8 +211,9 @@ impl Pieces {
         Arrival::Wanted { others }
     }
 
-    /// A peer will not send a block that it was asked for.
-    pub(super) fn release(&mut self, block: &Block, peer: PeerKey) {
+    /// A peer will not send a block that it was asked for. A piece of which nothing is here or on its way is as good as one
+    /// that was never started: whoever opens it next may be another than who would finish it.
+    pub(super) fn release(&mut self, block: &Block, peer: PeerKey, chance: &mut ChaCha8Rng) {
         let Some(open) = self.open.get_mut(&block.piece) else { return };
         if open.owner == Some(peer) {
             open.owner = None;
@@ -209,6 +229,11 @@ impl Pieces {
             }
             BlockState::Requested(copies) => *state = BlockState::Requested(copies - 1),
             BlockState::Free | BlockState::Received(_) => {}
+        }
+        if open.free as usize == open.blocks.len() {
+            self.free_blocks -= open.blocks.len();
+            self.open.remove(&block.piece);
+            self.rarity.put_back(block.piece, chance);
         }
     }
 
@@ -261,14 +286,27 @@ impl Pieces {
         is_more
     }
 
-    fn choose_new(&self, has: &impl Fn(PieceIndex) -> bool, chance: &mut ChaCha8Rng) -> Option<PieceIndex> {
+    fn choose_new(
+        &self,
+        has: &impl Fn(PieceIndex) -> bool,
+        best: &impl Fn(&[PieceIndex]) -> Option<PieceIndex>,
+        spared: bool,
+        chance: &mut ChaCha8Rng,
+    ) -> Option<PieceIndex> {
         if self.have.count() < RANDOM_PIECES && self.rarity.len() > 0 {
             let probe = |_| self.rarity.at(below(chance, self.rarity.len() as u32) as usize);
-            if let Some(piece) = (0..RANDOM_PROBES).map(probe).find(|piece| has(*piece)) {
-                return Some(piece);
+            let probes: Vec<PieceIndex> = (0..RANDOM_PROBES).map(probe).filter(|piece| has(*piece)).collect();
+            if !probes.is_empty() {
+                return best(&probes);
             }
         }
-        self.rarity.iter().find(|piece| has(*piece))
+        let mut rarest = self.rarity.iter().filter(|piece| has(*piece)).peekable();
+        let holders = self.rarity.holders(*rarest.peek()?);
+        if spared && holders > 0 {
+            return None;
+        }
+        let equal = rarest.take_while(|piece| self.rarity.holders(*piece) == holders);
+        best(&equal.take(CLAIMS_MAX).collect::<Vec<_>>())
     }
 
     fn start(&mut self, piece: PieceIndex, owner: PeerKey) {
@@ -287,6 +325,7 @@ impl Pieces {
         picked: &mut Vec<Block>,
         suits: impl Fn(PieceIndex, &OpenPiece) -> bool,
         peer: PeerKey,
+        spared: bool,
     ) {
         if picked.len() >= target {
             return;
@@ -295,6 +334,7 @@ impl Pieces {
             .open
             .iter()
             .filter(|(piece, open)| open.free > 0 && suits(**piece, open))
+            .filter(|(piece, _)| !spared || self.rarity.holders(**piece) == 0)
             .map(|(piece, _)| *piece)
             .collect();
         for piece in suiting {
@@ -363,7 +403,8 @@ mod tests {
 
     fn pick(pieces: &mut Pieces, peer: PeerKey, count: usize, chance: &mut ChaCha8Rng) -> Vec<Block> {
         let mut picked = Vec::new();
-        pieces.pick(peer, count, |_| true, chance, &mut picked);
+        let asked = Asked { peer, count, spared: false };
+        pieces.pick(asked, |_| true, |equal| equal.first().copied(), chance, &mut picked);
         pieces.check_invariants();
         picked
     }
@@ -390,13 +431,28 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_leaves_is_taken_over_first() {
+    fn a_piece_that_a_peer_leaves_is_taken_over_first_if_something_of_it_is_here() {
         let (mut pieces, mut chance) = pieces(4);
-        let left = pick(&mut pieces, BOB, 2, &mut chance);
-        for block in &left {
-            pieces.release(block, BOB);
+        let left = pick(&mut pieces, BOB, 3, &mut chance);
+        assert_eq!(pieces.handle_block(&left[0], BOB), Arrival::Wanted { others: 0 });
+        for block in &left[1..] {
+            pieces.release(block, BOB, &mut chance);
         }
-        assert_eq!(pick(&mut pieces, EVE, 2, &mut chance), left);
+        assert_eq!(pick(&mut pieces, EVE, 2, &mut chance), left[1..]);
+        for block in &left[1..] {
+            pieces.release(block, EVE, &mut chance);
+        }
+        assert_eq!(pieces.open.len(), 1);
+    }
+
+    #[test]
+    fn a_piece_of_which_nothing_came_is_not_started() {
+        let (mut pieces, mut chance) = pieces(4);
+        for block in pick(&mut pieces, BOB, 6, &mut chance) {
+            pieces.release(&block, BOB, &mut chance);
+            pieces.check_invariants();
+        }
+        assert_eq!((pieces.open.len(), pieces.startable()), (0, 4));
     }
 
     #[test]

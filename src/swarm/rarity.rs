@@ -50,6 +50,11 @@ impl Rarity {
         self.order.iter().copied().map(PieceIndex::new)
     }
 
+    /// How many peers have the piece, seeds excluded.
+    pub(super) fn holders(&self, piece: PieceIndex) -> u16 {
+        self.availability[piece.as_usize()]
+    }
+
     /// The piece at a place of the order.
     pub(super) fn at(&self, place: usize) -> PieceIndex {
         PieceIndex::new(self.order[place])

@@ -11,9 +11,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn when_both_sides_dial_at_once_one_connection_stays() {
-    for apart_ms in [0, 1, 5, 20, 35, 50, 70, 100] {
+    for apart_ms in [0, 1, 20, 35, 50, 90] {
         for flip in [false, true] {
             let mut world = World::new(Payload::new(64, 64), 1);
+            world.check_every = 5;
             let slow = Traits { up_bps: 64 << 10, ..world.full() };
             let a = world.add(if flip { slow.clone() } else { world.empty() });
             let b = world.add(if flip { world.empty() } else { slow });

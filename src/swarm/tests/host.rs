@@ -2,6 +2,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
 use super::disk::Disk;
 use super::payload::Payload;
 use super::uplink::{Item, Uplink};
@@ -111,9 +114,8 @@ impl Host {
         let mut peer_id = [0; 20];
         let number = id.0 as u8;
         peer_id[..8].copy_from_slice(b"-MG0100-");
-        // The order of the ids is not that of the hosts.
-        peer_id[8] = number.wrapping_mul(167);
-        peer_id[9] = number;
+        // Drawn, so that their order is not that of the hosts.
+        ChaCha8Rng::seed_from_u64(seed << 8 | u64::from(number)).fill_bytes(&mut peer_id[8..]);
         let mut config = TorrentConfig::new(payload.info_hash, peer_id);
         config.info_raw = traits.have.as_ref().map(|_| payload.info_raw.clone());
         (traits.limit)(&mut config);

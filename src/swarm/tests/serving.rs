@@ -23,6 +23,7 @@ fn unchoked(world: &World, id: HostId) -> BTreeSet<HostId> {
 #[test]
 fn a_seed_serves_its_slots_and_everybody_in_turn() {
     let mut world = World::new(Payload::new(256, 64), 1);
+    world.check_every = 5;
     let seed = world.add(Traits { up_bps: 64 << 10, limit: |config| config.upload_slots = 2, ..world.full() });
     let leechers: Vec<HostId> = (0..8).map(|_| world.add(Traits { up_bps: 1 << 10, ..world.empty() })).collect();
     for leecher in &leechers {
@@ -94,4 +95,18 @@ fn the_optimistic_slot_stays_thirty_seconds() {
     assert!(turns.len() >= 4, "{turns:?}");
     // The first peer had the free slot before the first round.
     assert!(turns[1..].iter().all(|turn| (29.0..=41.0).contains(turn)), "{turns:?}");
+}
+
+#[test]
+fn nobody_waits_for_a_slot_while_the_line_is_idle() {
+    let mut world = World::new(Payload::new(64, 64), 1);
+    let slots = |config: &mut crate::swarm::TorrentConfig| config.upload_slots = 1;
+    let seed = world.add(Traits { limit: slots, ..world.full() });
+    // Each takes far less than the seed has to give.
+    let leechers: Vec<HostId> = (0..6).map(|_| world.add(Traits { down_bps: 256 << 10, ..world.empty() })).collect();
+    for leecher in &leechers {
+        world.introduce(*leecher, &[seed]);
+    }
+    world.run_for(Duration::from_secs(9));
+    assert_eq!(unchoked(&world, seed).len(), 6);
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Torrent;
+use super::choice::Choice;
 use crate::model::{BLOCK_LEN, Block, PieceIndex};
 use crate::swarm::event::{BanReason, DiskEvent, Event, Output, PeerKey};
 use crate::swarm::peer::Peer;
-use crate::swarm::pieces::Arrival;
+use crate::swarm::pieces::{Arrival, Asked};
 use crate::wire::{ALLOWED_FAST_COUNT, Message};
 
 /// A peer that is about to unchoke us does so within this time. What it allows is meant to give newcomers something to trade
@@ -18,8 +19,17 @@ use crate::wire::{ALLOWED_FAST_COUNT, Message};
 const ALLOWED_FAST_AFTER: Duration = Duration::from_secs(2);
 /// Bytes that go to the disk in one run at most.
 const WRITE_RUN_MAX: u32 = 256 * 1024;
+/// The last pieces of a seed are left to the peers with a better claim, which will pass them on, for as long as so many pieces take:
+/// twice what is left for each, and no less or more than this.
+const LEAVE_PIECES: u32 = 8;
+const LEAVE_MIN: Duration = Duration::from_millis(500);
+const LEAVE_MAX: Duration = Duration::from_secs(10);
+/// They are left only where a piece takes at least so long: with a faster seed, waiting costs more than it spares.
+const SLOW_PIECE: Duration = Duration::from_millis(50);
 /// A block that is expected within this time is not asked of another peer: cancelling it would come too late.
 const RESCUE_MIN: Duration = Duration::from_millis(20);
+/// Nor of a seed that others download from too, when it is expected within this time.
+const RESCUE_BY_SEED_MIN: Duration = Duration::from_secs(1);
 
 /// Consecutive blocks of one piece on their way to the disk.
 #[derive(Debug, Default)]
@@ -104,7 +114,7 @@ impl Torrent {
 
     /// Asks a peer for as many blocks as its depth and the credit allow.
     pub(super) fn ask(&mut self, now: Instant, key: PeerKey) {
-        let (Some(peer), Some(pieces)) = (self.peers.get_mut(&key), &mut self.pieces) else { return };
+        let (Some(peer), Some(pieces)) = (self.peers.get(&key), &mut self.pieces) else { return };
         if self.paused || peer.useful == 0 || !peer.we_interested {
             return;
         }
@@ -126,7 +136,17 @@ impl Torrent {
                 pieces.pick_piece(*piece, key, count, &mut picked);
             }
         } else {
-            pieces.pick(key, count, serves, &mut self.chance, &mut picked);
+            let piece_time = peer.asks.time_for(pieces.geometry().piece_len_nominal());
+            let patient = peer.is_seed() && piece_time >= SLOW_PIECE && self.help_at.is_none_or(|at| now < at);
+            let choice = Choice::new(&self.config.peer_id, &self.peers);
+            let spared = patient && choice.are_last(pieces.startable());
+            let best = |equal: &[PieceIndex]| choice.best(equal, spared);
+            let asked = Asked { peer: key, count, spared };
+            pieces.pick(asked, serves, best, &mut self.chance, &mut picked);
+            if spared && picked.len() < count {
+                let leave = (piece_time * LEAVE_PIECES).clamp(LEAVE_MIN, LEAVE_MAX);
+                self.help_at.get_or_insert(now + leave);
+            }
         }
         self.request(now, key, picked);
     }
@@ -162,6 +182,9 @@ impl Torrent {
         if self.paused || !idle {
             return;
         }
+        // Others need a seed for what only it has.
+        let needed = peer.is_seed() && self.peers.values().any(|other| other.is_connected() && !other.is_seed());
+        let rescue_min = if needed { RESCUE_BY_SEED_MIN } else { RESCUE_MIN };
         // A peer of which nothing is known has to show first what it can do.
         let room = if asks.has_pace() { asks.room(now) } else { asks.room(now).min(1) };
         let credit = self.config.credit_bytes_max.saturating_sub(self.credit_used) / u64::from(BLOCK_LEN);
@@ -172,7 +195,7 @@ impl Torrent {
         let serves = |piece| peer.has(piece) && !asks.has_refused(piece);
         let mut late: BTreeMap<Block, Duration> = BTreeMap::new();
         for (block, expected) in self.peers.values().flat_map(|peer| peer.asks.expected(now)) {
-            if expected >= RESCUE_MIN && serves(block.piece) {
+            if expected >= rescue_min && serves(block.piece) {
                 // Asked of several, it comes from the fastest.
                 late.entry(*block).and_modify(|least| *least = expected.min(*least)).or_insert(expected);
             }
@@ -181,7 +204,7 @@ impl Torrent {
         late.sort_by_key(|(block, expected)| (std::cmp::Reverse(*expected), *block));
         let mut picked = Vec::new();
         for (block, expected) in late {
-            let sooner = asks.expected_next(picked.len()) * 2 + RESCUE_MIN;
+            let sooner = asks.expected_next(picked.len()) * 2 + rescue_min;
             if picked.len() >= room || expected < sooner {
                 break;
             }
@@ -205,7 +228,7 @@ impl Torrent {
     pub(super) fn release_asks(&mut self, key: PeerKey) {
         let (Some(peer), Some(pieces)) = (self.peers.get_mut(&key), &mut self.pieces) else { return };
         for block in peer.asks.drain() {
-            pieces.release(&block, key);
+            pieces.release(&block, key, &mut self.chance);
             self.credit_used -= u64::from(block.len);
             self.freed = true;
         }

@@ -75,10 +75,10 @@ impl Torrent {
         if std::mem::replace(&mut peer.they_interested, interested) == interested {
             return;
         }
-        if interested {
-            self.fill_slots(now);
-        } else if !self.peers[&key].we_choke {
+        if interested && !self.peers[&key].we_choke && self.served(now) > self.choker.slots() {
+            // Its slot went to another meanwhile.
             self.choke(now, key);
+        } else {
             self.fill_slots(now);
         }
     }
@@ -203,7 +203,7 @@ impl Torrent {
         }
         self.credit_used -= u64::from(block.len);
         if let Some(pieces) = &mut self.pieces {
-            pieces.release(block, key);
+            pieces.release(block, key, &mut self.chance);
         }
         self.freed = true;
     }

@@ -1,5 +1,6 @@
 //! The machine of one torrent. What happens is told with `handle_*`; what is to be done is drained with `poll_output`.
 
+mod choice;
 mod config;
 mod connections;
 mod download;
@@ -61,6 +62,8 @@ pub struct Torrent {
     up: Rate,
     /// Blocks that were asked for are free again, and others may have room for them.
     freed: bool,
+    /// From when on pieces are fetched to which others have a better claim, even the last ones.
+    help_at: Option<Instant>,
     paused: bool,
     next_tick: Instant,
     next_choke: Instant,
@@ -89,6 +92,7 @@ impl Torrent {
             down: Rate::new(now, STATUS_WINDOW),
             up: Rate::new(now, STATUS_WINDOW),
             freed: false,
+            help_at: None,
             paused: false,
             next_tick: now,
             next_choke: now,

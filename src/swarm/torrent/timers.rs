@@ -68,6 +68,7 @@ impl Torrent {
         }
         self.ask_all(now);
         self.rescue_all(now);
+        self.fill_slots(now);
     }
 
     /// Takes the requests of a silent peer back and gives them to others. It is asked for one block at a time until it

@@ -1,6 +1,6 @@
 //! Choking, and serving blocks.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -17,6 +17,8 @@ const READ_RUN_MAX: u32 = 256 * 1024;
 const PEER_BYTES_MAX: u32 = 1024 * 1024;
 /// Bytes being read for all peers at most.
 const READING_MAX: u64 = 8 * 1024 * 1024;
+/// Who is unchoked and wants something asks for it within this time.
+const ASKS_WITHIN: Duration = Duration::from_secs(2);
 /// The longest request that is served (the convention is 16 KiB).
 const REQUEST_LEN_MAX: u32 = 128 * 1024;
 
@@ -116,9 +118,18 @@ impl Torrent {
         self.pump(key);
     }
 
+    /// Peers that take up a slot: those that wait for something, or may be about to ask. Who wants nothing at the moment, or
+    /// gets everything as fast as it asks, takes nothing from others.
+    pub(super) fn served(&self, now: Instant) -> usize {
+        let about_to_ask = |peer: &Peer| peer.unchoked_at.is_some_and(|since| now < since + ASKS_WITHIN);
+        let takes_slot =
+            |peer: &&Peer| !peer.we_choke && peer.they_interested && (!peer.serves.is_idle() || about_to_ask(peer));
+        self.peers.values().filter(takes_slot).count()
+    }
+
     /// Gives free slots away at once: nobody waits for a round while there is room.
     pub(super) fn fill_slots(&mut self, now: Instant) {
-        let served = self.peers.values().filter(|peer| !peer.we_choke).count();
+        let served = self.served(now);
         let mut free = self.choker.slots().saturating_sub(served);
         let waiting: Vec<PeerKey> = self
             .peers
@@ -135,8 +146,11 @@ impl Torrent {
         }
     }
 
-    /// A round of the choker.
+    /// A round of the choker. Nobody is choked while there is room for all.
     pub(super) fn choke_round(&mut self, now: Instant) {
+        if self.served(now) < self.choker.slots() {
+            return self.fill_slots(now);
+        }
         let candidates: Vec<Candidate> = self
             .peers
             .iter()
@@ -157,7 +171,7 @@ impl Torrent {
         for candidate in &candidates {
             match (unchoked.contains(&candidate.peer), candidate.unchoked_at.is_some()) {
                 (true, false) => self.unchoke(now, candidate.peer),
-                (false, true) => self.choke(now, candidate.peer),
+                (false, true) if candidate.interested => self.choke(now, candidate.peer),
                 _ => {}
             }
         }
