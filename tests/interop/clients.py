@@ -105,10 +105,10 @@ def magnes_get(work, source, out, timeout, **net):
     return Magnes(work, "get", [source, "-o", out, "--timeout", str(timeout)], **net)
 
 
-def libtorrent(work, role, source, folder, bootstrap=None, up=0):
+def libtorrent(work, role, source, folder, bootstrap=None, up=0, peer=None):
     port = free_port()
     command = [sys.executable, os.path.join(HERE, "lt_client.py"), role, str(port), source, folder, bootstrap or "-",
-               str(up)]
+               str(up), "127.0.0.1", *([peer] if peer else [])]
     return Foreign(work, f"libtorrent-{role}", command, port)
 
 

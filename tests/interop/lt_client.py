@@ -1,6 +1,7 @@
-"""One libtorrent session: lt_client.py seed|get PORT SOURCE FOLDER BOOTSTRAP|- UPLOAD_LIMIT [IP]. Runs until it is ended.
+"""One libtorrent session: lt_client.py seed|get PORT SOURCE FOLDER BOOTSTRAP|- UPLOAD_LIMIT [IP [PEER]]. Runs until it is
+ended, and dials PEER at once.
 
-Prints `up BYTES` whenever the number of uploaded payload bytes has changed.
+Prints `up BYTES` whenever the number of uploaded payload bytes has changed, and `done` once everything is there.
 """
 import sys
 import time
@@ -9,6 +10,7 @@ import libtorrent as lt
 
 role, port, source, folder, bootstrap, up = sys.argv[1:7]
 ip = sys.argv[7] if len(sys.argv) > 7 else "127.0.0.1"
+peer = sys.argv[8] if len(sys.argv) > 8 else None
 dht = bootstrap != "-"
 session = lt.session({
     "listen_interfaces": f"{ip}:{port}", "enable_dht": dht, "dht_bootstrap_nodes": bootstrap if dht else "",
@@ -27,13 +29,20 @@ params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
 if role == "seed":
     params.flags |= lt.torrent_flags.seed_mode
 torrent = session.add_torrent(params)
-told, rounds = -1, 0
+if peer:
+    host, peer_port = peer.rsplit(":", 1)
+    torrent.connect_peer((host, int(peer_port)))
+told, rounds, done = -1, 0, False
 while True:
     time.sleep(0.1)
     rounds += 1
     if dht and rounds % 20 == 0:
         torrent.force_dht_announce()
-    uploaded = torrent.status().total_payload_upload
+    status = torrent.status()
+    uploaded = status.total_payload_upload
     if uploaded != told:
         told = uploaded
         print(f"up {told}", flush=True)
+    if status.is_seeding and not done:
+        done = True
+        print("done", flush=True)

@@ -2,6 +2,7 @@
 # Interop with clients that this project did not write: libtorrent, aria2 and transmission, all on 127.0.0.1.
 #   tests/interop/run.sh [--size BYTES] [CASE..]      the cases are listed by --list
 #   tests/interop/run.sh bootstrap-node               only that clients begin with a node of ours; part of a run without arguments
+#   tests/interop/run.sh compare [--help]             how fast we are beside libtorrent: bench/transfer.py
 # Needs Python 3.10+. libtorrent is installed from PyPI into ~/.cache/magnes-interop; aria2 and transmission come from
 # the system's packages. MAGNES names a program to test instead of building one.
 set -eu
@@ -34,6 +35,10 @@ if [ -z "${MAGNES:-}" ]; then
 fi
 export MAGNES
 python=$cache/venv/bin/python
+if [ "${1:-}" = compare ]; then
+    shift
+    exec "$python" "$root/bench/transfer.py" "$@"
+fi
 if [ "${1:-}" = bootstrap-node ]; then
     exec "$python" "$here/bootstrap.py"
 fi
