@@ -11,6 +11,7 @@ import time
 import libtorrent as lt
 
 import clients
+import dht
 
 FOREIGN = {"libtorrent": clients.libtorrent, "aria2": clients.aria2, "transmission": clients.transmission}
 
@@ -150,7 +151,7 @@ def cases():
     for name in ("libtorrent", "aria2"):
         table[f"from-{name}-dht"] = lambda case, name=name: from_foreign_dht(name, case)
         table[f"to-{name}-dht"] = lambda case, name=name: to_foreign_dht(name, case)
-    return {**table, "corrupt-peer": corrupt_peer, "kill-and-resume": kill_and_resume}
+    return {**table, "corrupt-peer": corrupt_peer, "kill-and-resume": kill_and_resume, **dht.cases()}
 
 
 def main():
