@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
-use magnes_dht::{BootstrapState, Dht, OperationError, SpawnError, StartError};
+use magnes_dht::{BootstrapState, Dht, NodeConfig, NodeMode, OperationError, SpawnError, StartError};
 use serde_json::Value;
 use tokio::runtime;
 use tokio::time::timeout;
@@ -74,7 +74,9 @@ impl AskArgs {
 
     async fn spawn(&self, only: Option<SocketAddr>) -> Result<Dht, Failure> {
         let listen = self.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let mut builder = Dht::builder().listen(listen);
+        // Nobody is to remember a node that is gone in a moment (BEP 43).
+        let config = NodeConfig { mode: NodeMode::Client, ..NodeConfig::default() };
+        let mut builder = Dht::builder().listen(listen).config(config);
         if let Some(addr) = only {
             // Begun with only so that its kind of address is admitted.
             builder = builder.bootstrap(addr);
