@@ -145,6 +145,86 @@ fn bep_44_get_and_put() {
 }
 
 #[test]
+fn bep_33_a_seed_announces_itself() {
+    let method = Method::AnnouncePeer {
+        info_hash: INFO_HASH,
+        port: Some(6881),
+        implied_port: false,
+        seed: true,
+        token: b"aoeusnth",
+    };
+    assert_both_ways(
+        &query(method),
+        b"d1:ad2:id20:abcdefghij01234567899:info_hash20:mnopqrstuvwxyz1234564:porti6881e4:seedi1e5:token8:aoeusnthe1:q13:announce_peer1:t2:aa1:y1:qe",
+    );
+}
+
+#[test]
+fn bep_44_immutable_get() {
+    let target = Target::new(*b"mnopqrstuvwxyz123456");
+    assert_both_ways(
+        &query(Method::Get { target, seq: None }),
+        b"d1:ad2:id20:abcdefghij01234567896:target20:mnopqrstuvwxyz123456e1:q3:get1:t2:aa1:y1:qe",
+    );
+    let response = Response {
+        nodes: Some(b"def456..."),
+        nodes6: Some(b"def456...6"),
+        token: Some(b"aoeusnth"),
+        value: Some(b"d1:ali1ei-2ee1:b3:xyze"),
+        ..Response::new(REPLY_ID)
+    };
+    assert_both_ways(
+        &message(Body::Response(response)),
+        b"d1:rd2:id20:mnopqrstuvwxyz1234565:nodes9:def456...6:nodes610:def456...65:token8:aoeusnth1:vd1:ali1ei-2ee1:b3:xyzee1:t2:aa1:y1:re",
+    );
+}
+
+#[test]
+fn bep_44_the_vectors_as_packets() {
+    for item in crate::item::tests::vectors() {
+        let mutable =
+            MutablePut { key: &item.key, signature: &item.signature, seq: item.seq, cas: None, salt: &item.salt };
+        let mut bytes = b"d1:ad2:id20:abcdefghij01234567891:k32:".to_vec();
+        bytes.extend(item.key);
+        if !item.salt.is_empty() {
+            bytes.extend(b"4:salt6:foobar");
+        }
+        bytes.extend(b"3:seqi1e3:sig64:");
+        bytes.extend(item.signature);
+        bytes.extend(b"5:token8:aoeusnth1:v12:Hello World!e1:q3:put1:t2:aa1:y1:qe");
+        assert_both_ways(
+            &query(Method::Put { token: b"aoeusnth", value: &item.value, mutable: Some(mutable) }),
+            &bytes,
+        );
+    }
+    // What is stored is not newer than the sequence number that was asked with: key, value and signature are left out.
+    let response = Response { seq: Some(i64::MAX), token: Some(b"aoeusnth"), ..Response::new(REPLY_ID) };
+    assert_both_ways(
+        &message(Body::Response(response)),
+        b"d1:rd2:id20:mnopqrstuvwxyz1234563:seqi9223372036854775807e5:token8:aoeusnthe1:t2:aa1:y1:re",
+    );
+}
+
+#[test]
+fn bep_5_and_44_errors() {
+    for (code, number, text) in [
+        (ErrorCode::Generic, "201", "A Generic Error Ocurred"),
+        (ErrorCode::Server, "202", "Server Error"),
+        (ErrorCode::Protocol, "203", "Protocol Error"),
+        (ErrorCode::MethodUnknown, "204", "Method Unknown"),
+        (ErrorCode::ValueTooBig, "205", "message (v field) too big"),
+        (ErrorCode::BadSignature, "206", "invalid signature"),
+        (ErrorCode::SaltTooBig, "207", "salt (salt field) too big"),
+        (ErrorCode::CasMismatch, "301", "the CAS hash mismatched, re-read value and try again"),
+        (ErrorCode::SequenceTooLow, "302", "sequence number less than current"),
+    ] {
+        let bytes = format!("d1:eli{number}e{}:{text}e1:t2:aa1:y1:ee", text.len());
+        let error = message(Body::Error { code: code.number(), text: text.as_bytes() });
+        assert_both_ways(&error, bytes.as_bytes());
+    }
+}
+
+#[test]
 fn bep_51_sample_infohashes() {
     let target = Target::new(*b"mnopqrstuvwxyz123456");
     assert_both_ways(
