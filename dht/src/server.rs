@@ -85,7 +85,7 @@ impl Server<'_> {
                 }
                 match self.items.put(self.now, from.ip(), value, mutable.as_ref()) {
                     Ok(_) => reply.respond(response),
-                    Err(error) => reply.refuse(error.code(), b"the item was not stored"),
+                    Err(error) => reply.refuse(error.code(), error.to_string().as_bytes()),
                 }
             }
             Method::SampleInfohashes { target } => {

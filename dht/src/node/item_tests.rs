@@ -108,6 +108,25 @@ fn a_version_that_is_out_of_date_is_given_to_nobody() {
 }
 
 #[test]
+fn a_node_with_an_older_version_than_expected_replaces_it() {
+    let mut world = World::of(20);
+    assert_eq!(world.put(3, &signed(5, "five"), None).acknowledged, 8);
+    let target = signed(5, "five").target();
+    let now = world.now;
+    let holder = (1..=20).find(|number| world.node(*number).faces[0].items.find(now, &target).is_some()).unwrap();
+    let old = signed(2, "two");
+    let (key, signature) = (&old.key, &old.signature);
+    let put = crate::krpc::MutablePut { key, signature, seq: 2, cas: None, salt: b"salt" };
+    let items = &mut world.node(holder).faces[0].items;
+    *items = crate::ItemStore::new(1 << 20, now, &mut rand_chacha::ChaCha8Rng::from_seed([1; 32]));
+    items.put(now, addr(3).ip(), &old.value, Some(&put)).unwrap();
+    let outcome = world.put(4, &signed(6, "six"), Some(5));
+    assert_eq!((outcome.acknowledged, &outcome.refused[..]), (8, &[][..]));
+    let stored = world.node(holder).faces[0].items.find(now, &target).and_then(|item| item.mutable);
+    assert_eq!(stored.map(|item| item.seq), Some(6));
+}
+
+#[test]
 fn what_is_no_item_is_refused_before_anybody_is_asked() {
     let mut world = World::of(2);
     let before = world.sent;

@@ -153,7 +153,7 @@ impl Node {
                     self.tell(Event::Item { operation: told, item, from: contact.addr });
                 }
             }
-            Kind::Put(put) => put.handle_answer(response),
+            Kind::Put(put) => put.handle_answer((socket, contact.addr), response),
             Kind::Scrape(_, scrape) => scrape.handle_answer(socket, contact.addr, response),
             Kind::Sample => self.handle_samples(now, operation, contact, response),
         }

@@ -50,11 +50,11 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// The query that stores it at the node that gave this token.
-    pub(super) fn method<'a>(&'a self, token: &'a [u8]) -> Method<'a> {
+    /// The query that stores it at a node that gave this token.
+    pub(super) fn method<'a>(&'a self, node: (SocketIndex, SocketAddr), token: &'a [u8]) -> Method<'a> {
         match self {
             Self::Announce(announce) => announce.method(token),
-            Self::Put(put) => put.method(token),
+            Self::Put(put) => put.method(node, token),
         }
     }
 }

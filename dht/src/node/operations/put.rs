@@ -1,7 +1,13 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use super::get::Get;
-use crate::event::Conflict;
+use crate::event::{Conflict, SocketIndex};
 use crate::item::Item;
 use crate::krpc::{Method, MutablePut, Response};
+
+/// Nodes whose stored sequence number is kept until it is known which are nearest; a lookup has hardly more answers.
+const STORED_MAX: usize = 128;
 
 /// An item that is to be put, and what the search for the nodes that are to hold it found of newer ones.
 #[derive(Debug)]
@@ -9,6 +15,8 @@ pub(in crate::node) struct Put {
     item: Item,
     cas: Option<i64>,
     search: Get,
+    /// What the nodes say they have, for the sake of `cas`.
+    stored: BTreeMap<(SocketIndex, SocketAddr), i64>,
 }
 
 impl Put {
@@ -20,15 +28,21 @@ impl Put {
                 Get::mutable(item.key, item.salt.clone(), Some(cas.map_or(item.seq, |cas| cas.min(item.seq))))
             }
         };
-        Self { item, cas, search }
+        Self { item, cas, search, stored: BTreeMap::new() }
     }
 
     pub(super) fn search(&self) -> &Get {
         &self.search
     }
 
-    pub(super) fn handle_answer(&mut self, response: &Response<'_>) {
+    pub(super) fn handle_answer(&mut self, from: (SocketIndex, SocketAddr), response: &Response<'_>) {
         self.search.handle_answer(response);
+        if let Some(seq) = response.seq
+            && self.cas.is_some()
+            && self.stored.len() < STORED_MAX
+        {
+            self.stored.insert(from, seq);
+        }
     }
 
     /// Why the item is not to be put at all: nodes that do not know the newer one would take it.
@@ -48,17 +62,20 @@ impl Put {
         self.search.into_result().0
     }
 
-    /// The query that stores the item.
-    pub(super) fn method<'a>(&'a self, token: &'a [u8]) -> Method<'a> {
+    /// The query that stores the item at a node. `cas` is left out where nothing is stored (BEP 44). Where the version that
+    /// it expects is stored at some nodes, the others are to replace older ones too: refusing, they would go on handing
+    /// them out.
+    pub(super) fn method<'a>(&'a self, node: (SocketIndex, SocketAddr), token: &'a [u8]) -> Method<'a> {
+        let is_stored = |cas: i64| self.stored.values().any(|stored| *stored == cas);
+        let cas = self.cas.zip(self.stored.get(&node).copied()).map(|(cas, stored)| match is_stored(cas) {
+            true => stored.min(cas),
+            false => cas,
+        });
         let mutable = match &self.item {
             Item::Immutable(_) => None,
-            Item::Mutable(item) => Some(MutablePut {
-                key: &item.key,
-                signature: &item.signature,
-                seq: item.seq,
-                cas: self.cas,
-                salt: &item.salt,
-            }),
+            Item::Mutable(item) => {
+                Some(MutablePut { key: &item.key, signature: &item.signature, seq: item.seq, cas, salt: &item.salt })
+            }
         };
         Method::Put { token, value: self.item.value(), mutable }
     }

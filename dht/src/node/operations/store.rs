@@ -35,8 +35,9 @@ impl Node {
             let socket = SocketIndex(index);
             for (contact, token) in nodes_to_tell(lookup) {
                 let purpose = Purpose::Store(operation);
-                if self.query(now, socket, contact.addr, Some(contact.id), purpose, content.method(token)) {
-                    pending.insert((socket, contact.addr));
+                let node = (socket, contact.addr);
+                if self.query(now, socket, contact.addr, Some(contact.id), purpose, content.method(node, token)) {
+                    pending.insert(node);
                 }
             }
         }
