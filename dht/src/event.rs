@@ -62,6 +62,15 @@ pub enum Event {
         /// What it came to.
         outcome: LookupOutcome,
     },
+    /// A step of a lookup that is traced.
+    Hop {
+        /// The lookup.
+        operation: OperationId,
+        /// The node that it concerns.
+        addr: SocketAddr,
+        /// What happened.
+        hop: Hop,
+    },
     /// An announce is over.
     Announced {
         /// The announce.
@@ -155,6 +164,7 @@ impl Event {
     pub fn operation(&self) -> Option<OperationId> {
         match self {
             Self::Peers { operation, .. }
+            | Self::Hop { operation, .. }
             | Self::LookupDone { operation, .. }
             | Self::Announced { operation, .. }
             | Self::Pinged { operation, .. }
@@ -182,6 +192,39 @@ impl Event {
                 | Self::Refused { .. }
         )
     }
+}
+
+/// A step of a lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hop {
+    /// A node was sent a query.
+    Asked {
+        /// The id it is known under; `None` for an address to begin with.
+        id: Option<NodeId>,
+        /// The node that named it; `None` where it was known before.
+        suggester: Option<SocketAddr>,
+    },
+    /// It answered.
+    Answered {
+        /// The id it has.
+        id: NodeId,
+        /// From the query to the answer.
+        rtt: Duration,
+        /// Nodes that it named.
+        nodes: usize,
+        /// Peers that it named.
+        values: usize,
+        /// Whether it gave a token, without which nobody can announce to it.
+        has_token: bool,
+        /// Whether its id belongs to its address (BEP 42). One that does not is asked, and does not count.
+        is_compliant: bool,
+    },
+    /// It is silent for longer than three of four answers take: another is asked in its stead.
+    Stalled,
+    /// It is silent for twice that: nobody waits for it any more.
+    GivenUp,
+    /// It does not answer, or cannot be reached.
+    Failed,
 }
 
 /// What a lookup came to.

@@ -6,7 +6,9 @@ mod bogon;
 pub mod compact;
 #[cfg(feature = "tokio")]
 mod driver;
+mod endpoints;
 mod event;
+mod findings;
 mod guard;
 mod id;
 pub mod item;
@@ -18,10 +20,12 @@ mod node;
 mod owners;
 mod prefix;
 mod reach;
+mod recent;
 mod rpc;
 mod rtt;
 mod scrape;
 mod server;
+mod size;
 mod snapshot;
 mod store;
 mod table;
@@ -35,8 +39,9 @@ pub use driver::{
     AnnounceGuard, AnnounceOutcome, BootstrapHost, BootstrapState, Closed, Dht, DhtBuilder, ItemStream, OperationError,
     PeerStream, PutGuard, SampleStream, SpawnError,
 };
+pub use endpoints::EndpointBudget;
 pub use event::{
-    AnnouncePort, Conflict, Event, GetOutcome, LookupOutcome, NodeSamples, NotReady, OPERATIONS_MAX, OperationId,
+    AnnouncePort, Conflict, Event, GetOutcome, Hop, LookupOutcome, NodeSamples, NotReady, OPERATIONS_MAX, OperationId,
     Output, PutOutcome, Readiness, Refusal, ScrapeOutcome, SocketIndex, StartError, Stats,
 };
 pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Verdict};

@@ -66,7 +66,7 @@ impl Transaction {
 /// How long a query has been silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Silence {
-    /// As long as nearly every answer takes: its slot is free for another.
+    /// Longer than most answers take: its slot is free for another.
     Stalled,
     /// Twice as long: nobody waits for it any more, though a late answer still counts.
     GivenUp,

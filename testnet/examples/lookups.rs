@@ -17,6 +17,7 @@ lookups [OPTIONS]
   --loss SHARE      share of the datagrams that are lost (0.02)
   --hostile SHARE   share of the nodes that name made-up nodes only (0)
   --nat             31 % of the nodes restricted, 11 % firewalled
+  --lifted          no budget of new endpoints: by default 40 a second and 600 in 30 seconds
   --lookups N       lookups, each from a node of its own (400)
   --seed N          repeats a run (1)";
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<LookupStudy, String> {
     let population = PopulationConfig { nodes: 10_000, dead: 0.5, ..PopulationConfig::default() };
+    let mut lift = false;
     let mut study = LookupStudy { population, network: Network::default(), node: NodeConfig::default(), lookups: 400 };
     while let Some(name) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{name} wants a value\n\n{HELP}"));
@@ -45,10 +47,14 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<LookupStudy, String> 
             "--loss" => study.network.loss = number(&value()?)?,
             "--hostile" => study.population.hostile = number(&value()?)?,
             "--nat" => study.population.nat_mix = true,
+            "--lifted" => lift = true,
             "--lookups" => study.lookups = number(&value()?)?,
             "--seed" => study.population.seed = number(&value()?)?,
             _ => return Err(HELP.to_owned()),
         }
+    }
+    if lift {
+        study.node.endpoints = None;
     }
     Ok(study)
 }

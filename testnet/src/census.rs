@@ -13,11 +13,15 @@ pub(crate) const K: usize = 8;
 
 const ID_BITS: usize = 160;
 
+/// Every address of the population is from here up: 16.0.0.0 to 79.255.255.255, public and free of special networks.
+pub(crate) const IP_FIRST: u32 = 0x1000_0000;
+pub(crate) const IPS: u64 = 0x4000_0000;
+
 /// Addresses where nobody is: 80.0.0.0 to 95.255.255.255.
 pub(crate) const DEAD_IP_FIRST: u32 = 0x5000_0000;
 pub(crate) const DEAD_IPS: u64 = 0x1000_0000;
 
-/// How a responder behaves.
+/// How a node behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conduct {
     /// It answers as well as it can.
@@ -118,11 +122,24 @@ fn draw(range: Range<usize>, is_taken: impl Fn(usize) -> bool, rng: &mut impl Rn
     index
 }
 
+/// Nodes with ids that fit their addresses, in ascending order of ids.
+pub(crate) fn draw_nodes(count: usize, ip_first: u32, ips: u64, rng: &mut impl Rng) -> Vec<Contact> {
+    let draw = |rng: &mut _| {
+        let addr = draw_addr(ip_first, ips, rng);
+        Contact { id: NodeId::for_address(addr.ip(), rng), addr }
+    };
+    let mut nodes: Vec<Contact> = (0..count).map(|_| draw(rng)).collect();
+    nodes.sort_unstable_by_key(|node| node.addr.ip());
+    nodes.dedup_by_key(|node| node.addr.ip());
+    nodes.sort_unstable();
+    nodes
+}
+
 pub(crate) fn draw_dead_addr(rng: &mut impl Rng) -> SocketAddr {
     draw_addr(DEAD_IP_FIRST, DEAD_IPS, rng)
 }
 
-pub(crate) fn draw_addr(ip_first: u32, ips: u64, rng: &mut impl Rng) -> SocketAddr {
+fn draw_addr(ip_first: u32, ips: u64, rng: &mut impl Rng) -> SocketAddr {
     let ip = ip_first + (rng.next_u64() % ips) as u32;
     SocketAddr::new(Ipv4Addr::from_bits(ip).into(), 1024 + (rng.next_u64() % 60_000) as u16)
 }

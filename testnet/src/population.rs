@@ -5,14 +5,10 @@ use magnes_dht::{Contact, InfoHash, NodeId, Target};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::census::{Census, Conduct, DEAD_IP_FIRST, DEAD_IPS, K, draw_addr};
+use crate::census::{Census, Conduct, DEAD_IP_FIRST, DEAD_IPS, IP_FIRST, IPS, K, draw_nodes};
 use crate::nat::Nat;
 use crate::network::unit;
 use crate::responder::Responder;
-
-/// Every address of the population is from here up: 16.0.0.0 to 79.255.255.255, public and free of special networks.
-const IP_FIRST: u32 = 0x1000_0000;
-const IPS: u64 = 0x4000_0000;
 
 /// Dead nodes that there are to choose from for each live one, where they are scattered.
 const GHOSTS_PER_NODE: usize = 64;
@@ -123,17 +119,4 @@ fn draw_traits(config: &PopulationConfig, rng: &mut impl Rng) -> (Conduct, Nat) 
         _ => Nat::Open,
     };
     (conduct, nat)
-}
-
-/// Nodes with ids that fit their addresses, in ascending order of ids.
-fn draw_nodes(count: usize, ip_first: u32, ips: u64, rng: &mut impl Rng) -> Vec<Contact> {
-    let draw = |rng: &mut _| {
-        let addr = draw_addr(ip_first, ips, rng);
-        Contact { id: NodeId::for_address(addr.ip(), rng), addr }
-    };
-    let mut nodes: Vec<Contact> = (0..count).map(|_| draw(rng)).collect();
-    nodes.sort_unstable_by_key(|node| node.addr.ip());
-    nodes.dedup_by_key(|node| node.addr.ip());
-    nodes.sort_unstable();
-    nodes
 }

@@ -26,6 +26,10 @@ impl Node {
         if !face.admits(to) {
             return false;
         }
+        // What waits for nobody has to wait for room; steps of lookups were admitted before, the rest answers somebody.
+        if purpose == Purpose::Check && !self.endpoints.admits(now, to) {
+            return false;
+        }
         let transaction = Transaction { socket, to, id, purpose, sent_at: now };
         let Some(transaction) = self.transactions.begin(transaction, &mut self.chance) else { return false };
         let has_both = self.faces.iter().any(|other| other.family != self.faces[socket.0].family);
@@ -38,6 +42,7 @@ impl Node {
         }
         let query = Query { id: self.faces[socket.0].table.own_id(), read_only, want, method };
         self.faces[socket.0].routers.asked(now, &to);
+        self.endpoints.note(now, to);
         let start = self.payloads.len();
         Message { transaction: &transaction, version: Some(VERSION), ip: None, body: Body::Query(query) }
             .encode(&mut self.payloads);
@@ -76,11 +81,11 @@ impl Node {
     pub(super) fn handle_silence(&mut self, now: Instant, silence: Silence, transaction: &Transaction) {
         let face = &mut self.faces[transaction.socket.0];
         // When nobody else answered either, the network may be down: that is no contact's fault.
-        if silence == Silence::Failed
-            && face.health.handle_failure(transaction.sent_at)
-            && let Some(contact) = transaction.contact()
-        {
-            face.table.failed(&contact);
+        if silence == Silence::Failed && face.health.handle_failure(transaction.sent_at) {
+            face.silent.insert(now, transaction.to);
+            if let Some(contact) = transaction.contact() {
+                face.table.failed(&contact);
+            }
         }
         self.go_on_without(now, silence, transaction);
     }

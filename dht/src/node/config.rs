@@ -1,4 +1,4 @@
-use crate::GuardConfig;
+use crate::{EndpointBudget, GuardConfig};
 
 /// Whether a node answers queries (BEP 43).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +24,9 @@ pub struct NodeConfig {
     pub peer_store_bytes: usize,
     /// Memory for items that others put (BEP 44), in bytes a socket.
     pub item_store_bytes: usize,
+    /// How many new addresses may be sent queries, for the sake of home routers; `None` for no limit. Local networks have
+    /// none.
+    pub endpoints: Option<EndpointBudget>,
 }
 
 impl Default for NodeConfig {
@@ -33,6 +36,7 @@ impl Default for NodeConfig {
             guard: GuardConfig::default(),
             peer_store_bytes: 4 * 1024 * 1024,
             item_store_bytes: 2 * 1024 * 1024,
+            endpoints: Some(EndpointBudget::default()),
         }
     }
 }

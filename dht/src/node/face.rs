@@ -6,13 +6,21 @@ use rand_chacha::ChaCha8Rng;
 use super::config::{NodeConfig, NodeMode};
 use super::health::Health;
 use super::routers::Routers;
+use crate::findings::Findings;
 use crate::reach::{Contacted, Votes};
+use crate::recent::Recent;
+use crate::size::SizeEstimate;
 use crate::table::Table;
 use crate::{AddressFilter, Contact, Family, Guard, ItemStore, NodeId, PeerStore, Tokens};
 
 /// Pause before the network is looked for again; it doubles up to [`BOOTSTRAP_MAX`] and never ends.
 pub(super) const BOOTSTRAP_MIN: Duration = Duration::from_secs(1);
 pub(super) const BOOTSTRAP_MAX: Duration = Duration::from_secs(60);
+
+/// For how long nobody asks again who left a query unanswered while others answered.
+const SILENT_FOR: Duration = Duration::from_secs(5 * 60);
+/// How many of those are remembered: as many as the lookups of that time meet.
+const SILENT_MAX: usize = 2048;
 
 /// No id is changed before this: each change costs the others a contact, whoever claims what about our address.
 pub(super) const ID_LIFETIME_MIN: Duration = Duration::from_secs(30 * 60);
@@ -40,6 +48,11 @@ pub(super) struct Face {
     /// Contacts of an earlier session, not verified in this one.
     pub(super) saved: Vec<Contact>,
     pub(super) health: Health,
+    /// Who left a query unanswered lately. Lookups pass them over.
+    pub(super) silent: Recent,
+    /// Where lookups for the latest targets ended.
+    pub(super) findings: Findings,
+    pub(super) size: SizeEstimate,
     /// When the network is looked for next, while the table is empty or small.
     pub(super) bootstrap_at: Instant,
     pub(super) bootstrap_pause: Duration,
@@ -64,6 +77,9 @@ impl Face {
             routers: Routers::default(),
             saved: Vec::new(),
             health: Health::default(),
+            silent: Recent::new(SILENT_FOR, SILENT_MAX),
+            findings: Findings::default(),
+            size: SizeEstimate::default(),
             bootstrap_at: now,
             bootstrap_pause: BOOTSTRAP_MIN,
         }

@@ -82,6 +82,7 @@ impl Node {
         while let Some((silence, transaction)) = self.transactions.poll_silent(now) {
             self.handle_silence(now, silence, &transaction);
         }
+        self.go_on_after_waiting(now);
         if now >= self.next_maintenance {
             self.maintain(now);
         }

@@ -27,6 +27,7 @@ use rand_core::SeedableRng;
 pub use config::{NodeConfig, NodeMode};
 pub use routers::RouterState;
 
+use crate::endpoints::Endpoints;
 use crate::event::{Event, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
 use crate::krpc::{Body, DecodeError, ErrorCode, Message, Query, Response};
 use crate::reach::Contacted;
@@ -47,6 +48,9 @@ pub struct Node {
     chance: ChaCha8Rng,
     faces: Vec<Face>,
     transactions: Transactions,
+    endpoints: Endpoints,
+    /// Whether a lookup may have stopped because there was no room for another endpoint.
+    waits_for_room: bool,
     operations: BTreeMap<OperationId, Operation>,
     operation_next: u64,
     /// Sequence numbers of the items that are or were followed.
@@ -73,6 +77,8 @@ impl Node {
     /// A node without sockets. All its chance comes from `seed`.
     pub fn new(config: NodeConfig, seed: [u8; 32], now: Instant) -> Self {
         Self {
+            endpoints: Endpoints::new(config.endpoints),
+            waits_for_room: false,
             config,
             chance: ChaCha8Rng::from_seed(seed),
             faces: Vec::new(),
@@ -145,8 +151,9 @@ impl Node {
         if self.faces.is_empty() {
             return None;
         }
-        let transactions = self.transactions.next_timeout();
-        Some(transactions.map_or(self.next_maintenance, |due| due.min(self.next_maintenance)))
+        let room = self.endpoints.next_room().filter(|_| self.waits_for_room);
+        let others = self.transactions.next_timeout().into_iter().chain(room);
+        Some(others.fold(self.next_maintenance, Instant::min))
     }
 
     /// Numbers about the node.
@@ -197,8 +204,15 @@ impl Node {
     /// Panics when the parts of the machine disagree. For tests and the simulator, after every step.
     pub fn check_invariants(&self) {
         self.transactions.check_invariants();
+        self.endpoints.check_invariants();
+        for operation in self.operations.values() {
+            operation.check_invariants();
+        }
         for face in &self.faces {
             face.table.check_invariants();
+            face.silent.check_invariants();
+            face.findings.check_invariants();
+            face.size.check_invariants();
             face.peers.check_invariants();
             face.items.check_invariants();
             for contact in face.table.contacts() {
@@ -302,26 +316,25 @@ impl Node {
             face.table.remove(&asked);
         }
         let contact = Contact { id: response.id, addr: from };
+        let rtt = now.saturating_duration_since(found.sent_at);
+        face.silent.remove(from);
         face.routers.answered(&from);
         if !face.routers.contains(&from) {
-            let rtt = now.saturating_duration_since(found.sent_at);
             face.table.answered(now, contact, rtt);
         }
         if let Some(seen) = seen {
             self.handle_vote(now, socket, from, seen);
         }
         match found.purpose {
-            Purpose::Lookup(operation) => self.handle_lookup_answer(now, operation, socket, contact, response),
+            Purpose::Lookup(operation) => self.handle_lookup_answer(now, operation, socket, (contact, rtt), response),
             Purpose::Store(operation) => {
                 self.handle_store_answer(now, operation, (socket, from), StoreAnswer::Taken);
             }
             Purpose::Sample(operation) => {
                 self.handle_samples(now, operation, contact, response);
-                let elapsed = now.saturating_duration_since(found.sent_at);
-                self.handle_sampled(operation, 1, Some(contact), elapsed);
+                self.handle_sampled(operation, 1, Some(contact), rtt);
             }
             Purpose::Ping(operation) => {
-                let rtt = now.saturating_duration_since(found.sent_at);
                 self.operations.remove(&operation);
                 self.tell(Event::Pinged { operation, answer: Some((response.id, rtt)) });
             }

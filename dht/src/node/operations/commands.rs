@@ -23,6 +23,11 @@ impl Node {
         self.start(now, info_hash.into(), Kind::GetPeers(info_hash))
     }
 
+    /// As [`Node::get_peers`], and tells every step: [`Event::Hop`].
+    pub fn trace(&mut self, now: Instant, info_hash: InfoHash) -> OperationId {
+        self.start(now, info_hash.into(), Kind::Trace(info_hash))
+    }
+
     /// Announces once that this host has a torrent. Ends with [`Event::Announced`].
     pub fn announce(&mut self, now: Instant, info_hash: InfoHash, port: AnnouncePort, seed: bool) -> OperationId {
         self.start(now, info_hash.into(), Kind::Announce(Announce { info_hash, port, seed }))

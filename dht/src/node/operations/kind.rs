@@ -17,6 +17,8 @@ pub(in crate::node) enum Kind {
     Put(Box<Put>),
     Scrape(InfoHash, Scrape),
     Sample,
+    /// Every step is told.
+    Trace(InfoHash),
 }
 
 impl Kind {
@@ -24,7 +26,7 @@ impl Kind {
     pub(super) fn method(&self, target: Target, may_sample: bool) -> Method<'static> {
         match self {
             Self::Table | Self::FindNode => Method::FindNode { target },
-            Self::GetPeers(info_hash) | Self::Announce(Announce { info_hash, .. }) => {
+            Self::GetPeers(info_hash) | Self::Trace(info_hash) | Self::Announce(Announce { info_hash, .. }) => {
                 Method::GetPeers { info_hash: *info_hash, noseed: false, scrape: false }
             }
             Self::Scrape(info_hash, _) => Method::GetPeers { info_hash: *info_hash, noseed: false, scrape: true },

@@ -6,18 +6,20 @@ use super::keep::Run;
 use super::kind::Kind;
 use super::operation::{Content, Operation};
 use super::put::Put;
-use crate::event::{Event, GetOutcome, LookupOutcome, OperationId, PutOutcome, ScrapeOutcome, SocketIndex};
+use crate::event::{Event, GetOutcome, Hop, LookupOutcome, OperationId, PutOutcome, ScrapeOutcome, SocketIndex};
 use crate::krpc::Response;
 use crate::lookup::{K, Lookup, Step};
 use crate::node::Node;
 use crate::node::face::Face;
 use crate::rpc::{Purpose, Silence};
-use crate::{Contact, Target};
+use crate::{Contact, Family, Target};
 
 /// How long a lookup waits for somebody to ask before it ends empty.
 const STARVING_MAX: Duration = Duration::from_secs(10);
 /// Contacts that a lookup begins with.
 const START_CONTACTS: usize = 16;
+/// A target that shares this many bits with the own id lies in the own neighbourhood.
+const NEIGHBOURHOOD_BITS_MIN: u32 = 8;
 
 impl Node {
     pub(in crate::node) fn start_lookup(
@@ -32,8 +34,8 @@ impl Node {
             .iter_mut()
             .map(|face| {
                 face.table.refreshed(now, &target);
-                let mut lookup = Lookup::new(now, target);
-                feed(&mut lookup, face);
+                let mut lookup = Lookup::new(now, target, face.size.reach());
+                feed(now, &mut lookup, face);
                 lookup
             })
             .collect();
@@ -48,7 +50,7 @@ impl Node {
         for (id, operation) in &mut self.operations {
             let Operation::Lookup { lookups, .. } = operation else { continue };
             for (lookup, face) in lookups.iter_mut().zip(&self.faces).filter(|(lookup, _)| lookup.is_starving()) {
-                feed(lookup, face);
+                feed(now, lookup, face);
             }
             fed.push(*id);
         }
@@ -60,12 +62,15 @@ impl Node {
     /// Sends what a lookup wants to ask, and ends it when it is done.
     pub(in crate::node) fn advance(&mut self, now: Instant, operation: OperationId) {
         for socket in (0..self.faces.len()).map(SocketIndex) {
-            while let Some(step) = self.next_step(operation, socket) {
+            while let Some(step) = self.next_step(now, operation, socket) {
                 let may_sample = self.sampled.wait(now, step.addr).is_none();
                 let Some(Operation::Lookup { kind, lookups, .. }) = self.operations.get(&operation) else { return };
                 let method = kind.method(*lookups[socket.0].target(), may_sample);
                 let purpose = Purpose::Lookup(operation);
-                if !self.query(now, socket, step.addr, step.id, purpose, method) {
+                if self.query(now, socket, step.addr, step.id, purpose, method) {
+                    let Step { addr, id, suggester } = step;
+                    self.tell_hop(operation, addr, Hop::Asked { id, suggester });
+                } else {
                     self.change_lookup(operation, socket, |lookup| lookup.handle_failed(step.addr));
                 }
             }
@@ -73,9 +78,33 @@ impl Node {
         self.finish_if_done(now, operation);
     }
 
-    fn next_step(&mut self, operation: OperationId, socket: SocketIndex) -> Option<Step> {
-        let Some(Operation::Lookup { lookups, .. }) = self.operations.get_mut(&operation) else { return None };
-        lookups.get_mut(socket.0)?.next_step()
+    /// Whom the lookup asks next, among those that the budget of endpoints admits.
+    fn next_step(&mut self, now: Instant, operation: OperationId, socket: SocketIndex) -> Option<Step> {
+        let Self { operations, endpoints, .. } = self;
+        let Some(Operation::Lookup { lookups, .. }) = operations.get_mut(&operation) else { return None };
+        let step = lookups.get_mut(socket.0)?.next_step(|addr| endpoints.admits(now, addr));
+        self.waits_for_room |= step.is_none() && endpoints.next_room().is_some_and(|room| room > now);
+        step
+    }
+
+    /// Lets lookups go on that had to wait because too many endpoints were new.
+    pub(in crate::node) fn go_on_after_waiting(&mut self, now: Instant) {
+        if !self.waits_for_room || self.endpoints.next_room().is_some_and(|room| room > now) {
+            return;
+        }
+        self.waits_for_room = false;
+        let is_lookup = |operation: &Operation| matches!(operation, Operation::Lookup { .. });
+        let waiting = self.operations.iter().filter(|(_, operation)| is_lookup(operation));
+        for operation in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.advance(now, operation);
+        }
+    }
+
+    /// Tells a step of a lookup, if somebody wants to know.
+    fn tell_hop(&mut self, operation: OperationId, addr: SocketAddr, hop: Hop) {
+        if let Some(Operation::Lookup { kind: Kind::Trace(_), .. }) = self.operations.get(&operation) {
+            self.tell(Event::Hop { operation, addr, hop });
+        }
     }
 
     fn change_lookup(&mut self, operation: OperationId, socket: SocketIndex, change: impl FnOnce(&mut Lookup)) {
@@ -99,6 +128,12 @@ impl Node {
             Silence::GivenUp => lookup.handle_given_up(addr),
             Silence::Failed => lookup.handle_failed(addr),
         });
+        let hop = match silence {
+            Silence::Stalled => Hop::Stalled,
+            Silence::GivenUp => Hop::GivenUp,
+            Silence::Failed => Hop::Failed,
+        };
+        self.tell_hop(operation, addr, hop);
         self.advance(now, operation);
     }
 
@@ -107,19 +142,25 @@ impl Node {
         now: Instant,
         operation: OperationId,
         socket: SocketIndex,
-        contact: Contact,
+        (contact, rtt): (Contact, Duration),
         response: &Response<'_>,
     ) {
         let Some(Operation::Lookup { lookups, .. }) = self.operations.get_mut(&operation) else { return };
-        for (index, (lookup, face)) in lookups.iter_mut().zip(&self.faces).enumerate() {
-            let own_id = face.table.own_id();
-            for named in response.nodes_of(face.family).filter(|named| named.id != own_id && face.admits(named.addr)) {
-                lookup.add(named);
-            }
-            if index == socket.0 {
-                lookup.handle_answer(contact, response.token);
-            }
+        if let Some(lookup) = lookups.get_mut(socket.0) {
+            lookup.handle_answer(contact, response.token);
         }
+        for (lookup, face) in lookups.iter_mut().zip(&self.faces) {
+            let own_id = face.table.own_id();
+            let is_of_use = |named: &Contact| {
+                named.id != own_id && face.admits(named.addr) && !face.silent.contains(now, named.addr)
+            };
+            lookup.handle_named(contact.addr, response.nodes_of(face.family).filter(is_of_use));
+        }
+        let nodes = [Family::V4, Family::V6].map(|family| response.nodes_of(family).count()).iter().sum();
+        let (values, has_token) = (response.values.iter().count(), response.token.is_some());
+        let is_compliant = contact.id.is_valid_for(contact.addr.ip());
+        let hop = Hop::Answered { id: contact.id, rtt, nodes, values, has_token, is_compliant };
+        self.tell_hop(operation, contact.addr, hop);
         self.handle_finding(now, operation, socket, contact, response);
         self.advance(now, operation);
     }
@@ -137,7 +178,7 @@ impl Node {
         let told = keeper.unwrap_or(operation);
         match kind {
             Kind::Table | Kind::FindNode | Kind::Announce(_) => {}
-            Kind::GetPeers(_) => {
+            Kind::GetPeers(_) | Kind::Trace(_) => {
                 let filter = self.faces[socket.0].guard.filter();
                 let peers: Vec<SocketAddr> =
                     response.values.iter().filter(|peer| filter.check(*peer).is_ok()).collect();
@@ -170,10 +211,16 @@ impl Node {
             return;
         }
         let Some(Operation::Lookup { kind, keeper, lookups, .. }) = self.operations.remove(&operation) else { return };
+        let is_for_table = matches!(kind, Kind::Table);
+        for (lookup, face) in lookups.iter().zip(&mut self.faces).filter(|(lookup, _)| lookup.is_done()) {
+            remember(now, lookup, face, is_for_table);
+        }
         let outcome = outcome(now, &lookups);
         match kind {
             Kind::Table => {}
-            Kind::FindNode | Kind::GetPeers(_) | Kind::Sample => self.tell(Event::LookupDone { operation, outcome }),
+            Kind::FindNode | Kind::GetPeers(_) | Kind::Trace(_) | Kind::Sample => {
+                self.tell(Event::LookupDone { operation, outcome });
+            }
             Kind::Announce(announce) => {
                 self.tell_nearest(now, operation, &lookups, Content::Announce(announce), keeper);
             }
@@ -242,14 +289,31 @@ impl Node {
     }
 }
 
-/// Gives a lookup whom the socket knows: its table, and while that is small, what the user and an earlier session named.
-fn feed(lookup: &mut Lookup, face: &Face) {
-    for contact in face.table.nearest(&lookup.target().clone(), START_CONTACTS) {
-        lookup.add(contact);
-    }
+/// Gives a lookup whom the socket knows: where the last one ended, its table, and while that is small, what the user and
+/// an earlier session named.
+fn feed(now: Instant, lookup: &mut Lookup, face: &Face) {
+    let target = *lookup.target();
+    face.findings.of(now, &target).iter().for_each(|contact| lookup.add(*contact));
+    let nearest = face.table.nearest(&target, START_CONTACTS);
+    let is_silent = |contact: &&Contact| face.silent.contains(now, contact.addr);
+    // When nearly all are silent, it is better to ask them than nobody.
+    let asks_all = nearest.iter().filter(is_silent).count() + K > nearest.len();
+    nearest.iter().filter(|contact| asks_all || !is_silent(contact)).for_each(|contact| lookup.add(*contact));
     if face.table.len() < K {
         face.saved.iter().take(START_CONTACTS).for_each(|contact| lookup.add(*contact));
         face.routers.iter().for_each(|addr| lookup.add_seed(*addr));
+    }
+}
+
+/// Keeps what a lookup found out, for those to come.
+fn remember(now: Instant, lookup: &Lookup, face: &mut Face, is_for_table: bool) {
+    let target = *lookup.target();
+    if !is_for_table {
+        face.findings.insert(now, target, lookup.closest().map(|(contact, _)| contact));
+    }
+    // Lookups around the own id would count the same neighbours over and over.
+    if target.distance(&face.table.own_id()).common_bits() < NEIGHBOURHOOD_BITS_MIN {
+        face.size.handle_lookup(target, lookup.distances());
     }
 }
 

@@ -27,6 +27,15 @@ pub(in crate::node) enum Operation {
     Keep(Keep),
 }
 
+impl Operation {
+    /// Panics when a lookup contradicts itself.
+    pub(in crate::node) fn check_invariants(&self) {
+        if let Self::Lookup { lookups, .. } = self {
+            lookups.iter().for_each(Lookup::check_invariants);
+        }
+    }
+}
+
 /// The nearest nodes are told something that they are to store.
 #[derive(Debug)]
 pub(in crate::node) struct Store {

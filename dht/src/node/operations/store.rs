@@ -104,5 +104,5 @@ impl Node {
 
 /// The nodes that are to store what a lookup was for.
 fn nodes_to_tell(lookup: &Lookup) -> impl Iterator<Item = (Contact, &[u8])> {
-    lookup.closest().filter_map(|(contact, token)| Some((contact, token?)))
+    lookup.holders().filter_map(|(contact, token)| Some((contact, token?)))
 }

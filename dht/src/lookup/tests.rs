@@ -1,0 +1,196 @@
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
+
+use super::*;
+use crate::{Contact, InfoHash, NodeId, Target};
+
+fn contact(number: u8) -> Contact {
+    let mut id = [0; 20];
+    id[0] = number;
+    Contact { id: NodeId::new(id), addr: ([10, 0, number, 1], 6881).into() }
+}
+
+fn lookup() -> Lookup {
+    Lookup::new(Instant::now(), InfoHash::new([0; 20]).into(), None)
+}
+
+/// A contact of the public Internet with an id that fits its address, in a network of its own.
+fn public(number: u8, chance: &mut ChaCha8Rng) -> Contact {
+    let addr = SocketAddr::from(([20, 1, number, 1], 6881));
+    Contact { id: NodeId::for_address(addr.ip(), chance), addr }
+}
+
+fn ask_all(lookup: &mut Lookup) -> Vec<SocketAddr> {
+    std::iter::from_fn(|| lookup.next_step(|_| true)).map(|step| step.addr).collect()
+}
+
+#[test]
+fn the_nearest_are_asked_first_and_progress_is_asked_at_once() {
+    let mut lookup = lookup();
+    (11..=30).rev().for_each(|number| lookup.add(contact(number)));
+    assert_eq!(ask_all(&mut lookup), (11..=16).map(|number| contact(number).addr).collect::<Vec<_>>());
+    lookup.handle_stalled(contact(11).addr);
+    assert_eq!(ask_all(&mut lookup), [contact(17).addr], "a stalled one frees its slot");
+    lookup.handle_answer(contact(12), None);
+    lookup.handle_named(contact(12).addr, (1..=4).map(contact));
+    let progress: Vec<_> = (1..=4).map(|number| contact(number).addr).collect();
+    assert_eq!(ask_all(&mut lookup), progress, "six are under way, but none of them nearer");
+    lookup.check_invariants();
+}
+
+#[test]
+fn it_ends_with_answers_that_nothing_nearer_can_change() {
+    let mut lookup = lookup();
+    (1..=30).for_each(|number| lookup.add(contact(number)));
+    let mut asked = Vec::new();
+    while let Some(step) = lookup.next_step(|_| true) {
+        asked.push(step.addr);
+        let number = (1..=30).find(|number| contact(*number).addr == step.addr).unwrap();
+        if number == 2 {
+            lookup.handle_stalled(step.addr);
+        } else {
+            lookup.handle_answer(contact(number), Some(b"token"));
+        }
+    }
+    assert_eq!(asked, (1..=14).map(|number| contact(number).addr).collect::<Vec<_>>(), "thirteen answers are enough");
+    assert!(!lookup.is_done(), "number 2 may still answer");
+    lookup.handle_given_up(contact(2).addr);
+    assert!(lookup.is_done());
+    let closest: Vec<_> = lookup.closest().map(|(contact, _)| contact).collect();
+    assert_eq!(closest, [1, 3, 4, 5, 6, 7, 8, 9].map(contact));
+    lookup.handle_answer(contact(2), None);
+    assert_eq!(lookup.closest().nth(1).map(|(contact, _)| contact), Some(contact(2)), "late, and it counts");
+}
+
+#[test]
+fn who_may_not_be_asked_yet_is_not_and_the_lookup_waits() {
+    let mut lookup = lookup();
+    (1..=3).for_each(|number| lookup.add(contact(number)));
+    let step = lookup.next_step(|addr| addr == contact(2).addr).unwrap();
+    assert_eq!(step.addr, contact(2).addr, "one that may be asked goes before");
+    assert_eq!(lookup.next_step(|_| false), None);
+    lookup.handle_answer(contact(2), None);
+    assert!(!lookup.is_done());
+    assert_eq!(ask_all(&mut lookup).len(), 2);
+}
+
+#[test]
+fn one_address_and_one_network_are_asked_a_limited_number_of_times() {
+    let mut lookup = lookup();
+    let at = |last: u8, port: u16| SocketAddr::from(([20, 1, 1, last], port));
+    for number in 1..=9 {
+        let mut contact = contact(number);
+        contact.addr = if number < 6 { at(1, number.into()) } else { at(number, 6881) };
+        lookup.add(contact);
+    }
+    assert_eq!(ask_all(&mut lookup), [at(1, 1), at(6, 6881)]);
+    lookup.handle_failed(at(1, 1));
+    assert_eq!(ask_all(&mut lookup), [at(1, 2)], "whoever named a port where nobody is keeps nobody else out");
+    lookup.handle_answer(contact(6), None);
+    lookup.handle_failed(at(6, 6881));
+    lookup.handle_failed(at(1, 2));
+    lookup.check_invariants();
+}
+
+#[test]
+fn who_names_only_silent_nodes_is_believed_last() {
+    let mut lookup = lookup();
+    lookup.add(contact(100));
+    lookup.add(contact(101));
+    assert_eq!(ask_all(&mut lookup).len(), 2);
+    lookup.handle_answer(contact(100), None);
+    lookup.handle_named(contact(100).addr, (1..=40).map(contact));
+    let mut silent = 0;
+    loop {
+        let asked = ask_all(&mut lookup);
+        if asked.is_empty() {
+            break;
+        }
+        silent += asked.len();
+        assert!(asked.len() <= 4, "until one of its suggestions answers, a liar has four slots at most");
+        if silent <= 6 {
+            asked.iter().for_each(|addr| lookup.handle_stalled(*addr));
+        } else {
+            break;
+        }
+    }
+    lookup.handle_answer(contact(101), None);
+    lookup.handle_named(contact(101).addr, (50..=52).map(contact));
+    let asked = ask_all(&mut lookup);
+    assert_eq!(asked, (50..=51).map(|number| contact(number).addr).collect::<Vec<_>>(), "the liar holds four slots");
+}
+
+#[test]
+fn ids_that_do_not_belong_to_their_address_do_not_count() {
+    let mut chance = ChaCha8Rng::seed_from_u64(1);
+    let mut lookup = lookup();
+    let violators: Vec<Contact> =
+        (1..=60).map(|number| Contact { addr: ([30, 1, number, 1], 1).into(), ..contact(0) }).collect();
+    let violators: Vec<Contact> = violators
+        .into_iter()
+        .zip(1..)
+        .map(|(contact, number)| {
+            let mut id = [0; 20];
+            id[10] = number;
+            Contact { id: NodeId::new(id), ..contact }
+        })
+        .collect();
+    let honest: Vec<Contact> = (1..=20).map(|number| public(number, &mut chance)).collect();
+    violators.iter().chain(&honest).for_each(|contact| lookup.add(*contact));
+    while let Some(step) = lookup.next_step(|_| true) {
+        let id = step.id.unwrap();
+        lookup.handle_answer(Contact { id, addr: step.addr }, Some(b"token"));
+    }
+    assert!(lookup.is_done());
+    assert!(lookup.closest().count() == 8 && lookup.closest().all(|(contact, _)| honest.contains(&contact)));
+    let holders: Vec<Contact> = lookup.holders().map(|(contact, _)| contact).collect();
+    assert_eq!(holders.iter().filter(|contact| honest.contains(contact)).count(), 8);
+    assert_eq!(holders.len(), 16, "they may hold it too, and not alone");
+}
+
+#[test]
+fn a_crowd_around_the_target_does_not_keep_others_from_being_told() {
+    let mut chance = ChaCha8Rng::seed_from_u64(2);
+    let mut others: Vec<Contact> = (1..=100).map(|number| public(number, &mut chance)).collect();
+    let target = Target::from(InfoHash::new([0; 20]));
+    others.sort_unstable_by_key(|contact| target.distance(&contact.id));
+    let reach = target.distance(&others[39].id);
+    let mut lookup = Lookup::new(Instant::now(), target, Some(reach));
+    others.iter().for_each(|contact| lookup.add(*contact));
+    while let Some(step) = lookup.next_step(|_| true) {
+        lookup.handle_answer(Contact { id: step.id.unwrap(), addr: step.addr }, Some(b"token"));
+    }
+    assert!(lookup.is_done());
+    assert_eq!(lookup.holders().map(|(contact, _)| contact).collect::<Vec<_>>(), others[..40]);
+    assert_eq!(lookup.closest().map(|(contact, _)| contact).collect::<Vec<_>>(), others[..8]);
+}
+
+#[test]
+fn a_router_leads_into_the_network() {
+    let mut lookup = lookup();
+    assert!(lookup.is_starving());
+    lookup.add_seed(contact(99).addr);
+    assert_eq!(lookup.next_step(|_| true), Some(Step { addr: contact(99).addr, id: None, suggester: None }));
+    assert!(!lookup.is_done());
+    lookup.add(contact(1));
+    lookup.handle_answer(contact(99), None);
+    assert_eq!(lookup.next_step(|_| true).map(|step| step.addr), Some(contact(1).addr));
+    lookup.handle_failed(contact(1).addr);
+    assert!(lookup.is_done());
+}
+
+#[test]
+fn who_answers_under_another_id_than_it_was_named_with_is_not_found_under_that() {
+    let mut lookup = lookup();
+    lookup.add(contact(1));
+    let step = lookup.next_step(|_| true).unwrap();
+    let real = Contact { id: contact(200).id, addr: step.addr };
+    lookup.handle_answer(real, Some(b"token"));
+    assert_eq!(lookup.closest().map(|(contact, _)| contact).collect::<Vec<_>>(), [real]);
+    assert!(lookup.is_done());
+    lookup.handle_answer(real, Some(b"token"));
+    assert_eq!(lookup.closest().count(), 1);
+}

@@ -1,0 +1,73 @@
+//! Addresses that something happened to lately.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Addresses, each for a certain time. When there are too many, the oldest go.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    lifetime: Duration,
+    len_max: usize,
+    since: BTreeMap<SocketAddr, Instant>,
+    /// Oldest first. An address that came again, or was taken out, stands here more than once or for nothing.
+    order: VecDeque<(Instant, SocketAddr)>,
+}
+
+impl Recent {
+    pub(crate) fn new(lifetime: Duration, len_max: usize) -> Self {
+        Self { lifetime, len_max, since: BTreeMap::new(), order: VecDeque::new() }
+    }
+
+    /// It happened to this address.
+    pub(crate) fn insert(&mut self, now: Instant, addr: SocketAddr) {
+        self.since.insert(addr, now);
+        self.order.push_back((now, addr));
+        let is_old = |at: Instant, lifetime| now.saturating_duration_since(at) >= lifetime;
+        while let Some(&(at, oldest)) = self.order.front()
+            && (self.order.len() > self.len_max || is_old(at, self.lifetime))
+        {
+            self.order.pop_front();
+            if self.since.get(&oldest) == Some(&at) {
+                self.since.remove(&oldest);
+            }
+        }
+    }
+
+    /// It no longer holds for this address.
+    pub(crate) fn remove(&mut self, addr: SocketAddr) {
+        self.since.remove(&addr);
+    }
+
+    /// Whether it happened to this address within the lifetime.
+    pub(crate) fn contains(&self, now: Instant, addr: SocketAddr) -> bool {
+        self.since.get(&addr).is_some_and(|at| now.saturating_duration_since(*at) < self.lifetime)
+    }
+
+    /// Panics when it is larger than it may be.
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.order.len() <= self.len_max && self.since.len() <= self.order.len(), "too many addresses");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_kept_for_their_time_and_no_more_than_there_is_room_for() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let addr = |port: u16| SocketAddr::from(([1, 2, 3, 4], port));
+        let mut recent = Recent::new(10 * second, 100);
+        for port in 1..=1000 {
+            recent.insert(start, addr(port));
+            recent.check_invariants();
+        }
+        assert!(!recent.contains(start, addr(900)) && recent.contains(start, addr(901)));
+        recent.insert(start + 5 * second, addr(1000));
+        assert!(recent.contains(start + 9 * second, addr(999)) && !recent.contains(start + 10 * second, addr(999)));
+        assert!(recent.contains(start + 14 * second, addr(1000)), "it came again");
+        recent.remove(addr(1000));
+        assert!(!recent.contains(start + 5 * second, addr(1000)));
+    }
+}
