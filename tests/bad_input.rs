@@ -7,6 +7,7 @@ mod program;
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 
 use program::{Ended, run};
 
@@ -156,4 +157,18 @@ fn an_output_folder_that_is_a_file_is_4() {
     let ended = get("data.torrent", &["-o", "file", "--listen", "127.0.0.1:0"], home.path());
     assert_eq!(ended.code, Some(4), "{ended:?}");
     assert!(ended.stderr.contains("file"), "{ended:?}");
+}
+
+#[test]
+fn a_reader_that_is_gone_is_no_failure() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("data"), [1; 1000]).unwrap();
+    for args in [&["create", "data"][..], &["show", "data.torrent"], &["verify", "data.torrent", "."]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut program = Command::new(env!("CARGO_BIN_EXE_magnes"));
+        let ended = program.args(args).current_dir(home.path()).stdout(writer).output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        assert!(ended.stderr.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
 }

@@ -1,6 +1,5 @@
 //! `magnes create`: a `.torrent` file from a file or folder.
 #![allow(clippy::disallowed_methods, reason = "the program reads the clock")]
-#![allow(clippy::print_stdout, reason = "the result goes to stdout")]
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use magnes::storage::{CreateError, hash_path};
 use super::Outcome;
 use super::exit::{Exit, Failure};
 use super::files::{NewFile, threads};
+use super::report::print_line;
 
 /// Make a .torrent file from a file or folder.
 ///
@@ -57,9 +57,9 @@ pub(crate) fn run(args: CreateArgs) -> Outcome {
     let raw = new.encode();
     let metainfo = parse(raw.clone())?;
     file.write(&raw)?;
-    println!("{}", output.display());
-    println!("info hash {}", metainfo.info.hash());
-    println!("{}", metainfo.magnet());
+    print_line(&format!("{}", output.display()));
+    print_line(&format!("info hash {}", metainfo.info.hash()));
+    print_line(&format!("{}", metainfo.magnet()));
     Ok(Exit::Done)
 }
 

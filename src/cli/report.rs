@@ -1,6 +1,6 @@
 //! What the user sees while a torrent is at work: JSON lines, a progress bar, or plain lines.
 #![allow(clippy::disallowed_methods, reason = "the user interface reads the clock")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this file is what prints")]
+#![allow(clippy::print_stderr, reason = "this file is what prints")]
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -60,8 +60,8 @@ impl Reporter {
     pub(crate) fn magnet(&self, magnet: &str, info_hash: &str) {
         match &self.style {
             Style::Json => print_json("magnet", json!({ "magnet": magnet, "info_hash": info_hash })),
-            Style::Bar(bar) => bar.suspend(|| println!("{magnet}")),
-            Style::Plain | Style::Quiet => println!("{magnet}"),
+            Style::Bar(bar) => bar.suspend(|| print_line(magnet)),
+            Style::Plain | Style::Quiet => print_line(magnet),
         }
         let _ = std::io::stdout().flush();
     }

@@ -1,5 +1,4 @@
 //! `magnes show`: what a `.torrent` file or magnet link says.
-#![allow(clippy::print_stdout, reason = "the result goes to stdout")]
 
 use clap::Args;
 use data_encoding::HEXLOWER;
@@ -10,6 +9,7 @@ use serde_json::json;
 use super::Outcome;
 use super::exit::{Exit, Failure};
 use super::files::read_metainfo;
+use super::report::print_line;
 
 /// Show what a .torrent file or magnet link says.
 #[derive(Debug, Args)]
@@ -55,27 +55,31 @@ fn show_metainfo(metainfo: &Metainfo, as_json: bool) {
             "nodes": metainfo.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "magnet": metainfo.magnet().to_string(),
         });
-        println!("{object}");
+        print_line(&format!("{object}"));
         return;
     }
-    println!("name       {}", info.name());
-    println!("info hash  {}", info.hash());
-    println!("size       {} in {} files", HumanBytes(geometry.total_len()), files.len());
-    println!("pieces     {} of {}", geometry.piece_count(), HumanBytes(geometry.piece_len_nominal().into()));
+    print_line(&format!("name       {}", info.name()));
+    print_line(&format!("info hash  {}", info.hash()));
+    print_line(&format!("size       {} in {} files", HumanBytes(geometry.total_len()), files.len()));
+    print_line(&format!(
+        "pieces     {} of {}",
+        geometry.piece_count(),
+        HumanBytes(geometry.piece_len_nominal().into())
+    ));
     if info.is_private() {
-        println!("private    yes: neither DHT nor peer exchange");
+        print_line("private    yes: neither DHT nor peer exchange");
     }
     for (title, text) in [("comment", &metainfo.comment), ("made by", &metainfo.created_by)] {
         if let Some(text) = text {
-            println!("{title:10} {text}");
+            print_line(&format!("{title:10} {text}"));
         }
     }
     for tracker in metainfo.trackers.iter().flatten() {
-        println!("tracker    {tracker} (not used)");
+        print_line(&format!("tracker    {tracker} (not used)"));
     }
-    println!("magnet     {}", metainfo.magnet());
+    print_line(&format!("magnet     {}", metainfo.magnet()));
     for (number, file) in files {
-        println!("  {number:>5}  {:>12}  {}", HumanBytes(file.len).to_string(), file.path);
+        print_line(&format!("  {number:>5}  {:>12}  {}", HumanBytes(file.len).to_string(), file.path));
     }
 }
 
@@ -89,19 +93,19 @@ fn show_publisher(link: &PublisherLink, as_json: bool) {
             "name": link.display_name,
             "magnet": link.to_string(),
         });
-        println!("{object}");
+        print_line(&format!("{object}"));
         return;
     }
-    println!("public key {key}");
+    print_line(&format!("public key {key}"));
     if !salt.is_empty() {
-        println!("salt       {salt} (hexadecimal)");
+        print_line(&format!("salt       {salt} (hexadecimal)"));
     }
-    println!("item       {}", link.target());
+    print_line(&format!("item       {}", link.target()));
     if let Some(name) = &link.display_name {
-        println!("name       {name}");
+        print_line(&format!("name       {name}"));
     }
-    println!("magnet     {link}");
-    println!("what it points to is found by `magnes dht get`");
+    print_line(&format!("magnet     {link}"));
+    print_line("what it points to is found by `magnes dht get`");
 }
 
 fn show_magnet(magnet: &Magnet, as_json: bool) {
@@ -116,21 +120,21 @@ fn show_magnet(magnet: &Magnet, as_json: bool) {
             "files": magnet.select_only.as_ref().map(ToString::to_string),
             "magnet": magnet.to_string(),
         });
-        println!("{object}");
+        print_line(&format!("{object}"));
         return;
     }
-    println!("info hash  {}", magnet.info_hash);
+    print_line(&format!("info hash  {}", magnet.info_hash));
     if let Some(name) = &magnet.display_name {
-        println!("name       {name}");
+        print_line(&format!("name       {name}"));
     }
     for peer in peers {
-        println!("peer       {peer}");
+        print_line(&format!("peer       {peer}"));
     }
     if let Some(files) = &magnet.select_only {
-        println!("files      {files} only");
+        print_line(&format!("files      {files} only"));
     }
     for tracker in &magnet.trackers {
-        println!("tracker    {tracker} (not used)");
+        print_line(&format!("tracker    {tracker} (not used)"));
     }
-    println!("magnet     {magnet}");
+    print_line(&format!("magnet     {magnet}"));
 }

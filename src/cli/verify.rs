@@ -1,5 +1,4 @@
 //! `magnes verify`: whether the data of a `.torrent` file are whole.
-#![allow(clippy::print_stdout, reason = "the result goes to stdout")]
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -13,6 +12,7 @@ use magnes::storage::{ExistingData, Layout, check_all, len_on_disk, survey};
 use super::Outcome;
 use super::exit::Exit;
 use super::files::{read_metainfo, threads};
+use super::report::print_line;
 
 /// Check the data of a .torrent file.
 ///
@@ -36,15 +36,15 @@ pub(crate) fn run(args: VerifyArgs) -> Outcome {
     for (index, _) in layout.files().iter().enumerate().filter(|(_, file)| !file.padding) {
         if let Some(fault) = fault(&layout, index, missing[index]) {
             whole = false;
-            println!("{}: {fault}", layout.path(index).display());
+            print_line(&format!("{}: {fault}", layout.path(index).display()));
         }
     }
     let (done, all) = (have.count(), info.geometry().piece_count());
     if whole {
-        println!("{}: complete, {all} pieces verified", info.name());
+        print_line(&format!("{}: complete, {all} pieces verified", info.name()));
         return Ok(Exit::Done);
     }
-    println!("{}: {done} of {all} pieces verified", info.name());
+    print_line(&format!("{}: {done} of {all} pieces verified", info.name()));
     Ok(Exit::Failed)
 }
 
