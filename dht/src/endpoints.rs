@@ -2,16 +2,15 @@
 //! fail at about a hundred a second for half a minute.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::is_local;
-use crate::recent::Recent;
 
 /// For how long a router is taken to remember an endpoint: what most do for UDP at least.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
-/// Endpoints that are known at once; the longest known are forgotten, and count as new again.
-const KNOWN_MAX: usize = 4096;
+/// Endpoints that are known at once: those of about ten lookups. The longest known are forgotten, and count as new again.
+const KNOWN_MAX: usize = 512;
 /// The most that a budget can allow in half a minute, which bounds the memory.
 const PER_HALF_MINUTE_MAX: usize = 10_000;
 
@@ -34,14 +33,21 @@ impl Default for EndpointBudget {
     }
 }
 
+/// Milliseconds of the counter's own clock, which take a quarter of an [`Instant`]'s room. After seven weeks it begins
+/// anew; moments that matter are a minute old at most.
+type Moment = u32;
+
 /// Keeps count of the endpoints.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     /// `None`: no limit.
     budget: Option<EndpointBudget>,
-    known: Recent,
+    /// Who was new last, oldest first.
+    known: VecDeque<(u32, Moment)>,
     /// When the newest new ones were sent something, oldest first.
-    admitted: VecDeque<Instant>,
+    admitted: VecDeque<Moment>,
+    /// What moments count from: the first query.
+    epoch: Option<Instant>,
 }
 
 impl Endpoints {
@@ -50,43 +56,86 @@ impl Endpoints {
             let per_half_minute = budget.per_half_minute.clamp(1, PER_HALF_MINUTE_MAX);
             EndpointBudget { per_second: budget.per_second.clamp(1, per_half_minute.div_ceil(2)), per_half_minute }
         });
-        Self { budget, known: Recent::new(KNOWN_FOR, KNOWN_MAX), admitted: VecDeque::new() }
+        Self { budget, known: VecDeque::new(), admitted: VecDeque::new(), epoch: None }
     }
 
     /// Whether an address may be sent a query: it is known, there is room for another, or no router is on the way.
     pub(crate) fn admits(&self, now: Instant, addr: SocketAddr) -> bool {
-        self.next_room().is_none_or(|at| at <= now) || is_local(addr.ip()) || self.known.contains(now, addr)
+        self.wait(now).is_zero() || is_local(addr.ip()) || self.knows(now, addr)
     }
 
     /// A query is sent to this address, admitted or not.
     pub(crate) fn note(&mut self, now: Instant, addr: SocketAddr) {
         let Some(budget) = self.budget.filter(|_| !is_local(addr.ip())) else { return };
-        if !self.known.contains(now, addr) {
-            self.admitted.push_back(now);
-            if self.admitted.len() > budget.per_half_minute {
-                self.admitted.pop_front();
-            }
+        if self.knows(now, addr) {
+            return;
         }
-        self.known.insert(now, addr);
+        self.epoch.get_or_insert(now);
+        let moment = self.moment(now);
+        keep_newest(&mut self.known, KNOWN_MAX, |(_, at)| age(moment, *at) < KNOWN_FOR);
+        self.known.push_back((fingerprint(addr), moment));
+        keep_newest(&mut self.admitted, budget.per_half_minute, |at| age(moment, *at) < HALF_MINUTE);
+        self.admitted.push_back(moment);
     }
 
-    /// From when on there is room for another; in the past where there is some.
-    pub(crate) fn next_room(&self) -> Option<Instant> {
-        let budget = self.budget?;
+    /// Whether an address counts as known: it was new less than a minute ago. What is sent to it since does not prolong
+    /// that, which errs on the router's side.
+    fn knows(&self, now: Instant, addr: SocketAddr) -> bool {
+        let (key, moment) = (fingerprint(addr), self.moment(now));
+        let newest = self.known.iter().rev().take_while(|(_, at)| age(moment, *at) < KNOWN_FOR);
+        newest.map(|(other, _)| *other).any(|other| other == key)
+    }
+
+    fn moment(&self, now: Instant) -> Moment {
+        self.epoch.map_or(0, |epoch| now.saturating_duration_since(epoch).as_millis() as Moment)
+    }
+
+    /// For how long there is no room for another; zero where there is some.
+    pub(crate) fn wait(&self, now: Instant) -> Duration {
+        let Some(budget) = self.budget else { return Duration::ZERO };
+        let moment = self.moment(now);
         let after = |count: usize, span: Duration| {
-            let index = self.admitted.len().checked_sub(count)?;
-            Some(*self.admitted.get(index)? + span)
+            let at = self.admitted.len().checked_sub(count).and_then(|index| self.admitted.get(index));
+            at.map_or(Duration::ZERO, |at| span.saturating_sub(age(moment, *at)))
         };
         after(2 * budget.per_second, TWO_SECONDS).max(after(budget.per_half_minute, HALF_MINUTE))
     }
 
     /// Panics when it is larger than it may be.
     pub(crate) fn check_invariants(&self) {
-        self.known.check_invariants();
+        assert!(self.known.len() <= KNOWN_MAX, "too many endpoints are known");
         let max = self.budget.map_or(0, |budget| budget.per_half_minute);
         assert!(self.admitted.len() <= max, "too many endpoints are counted");
-        assert!(self.admitted.iter().is_sorted(), "oldest first");
     }
+}
+
+fn age(now: Moment, at: Moment) -> Duration {
+    Duration::from_millis(now.wrapping_sub(at).into())
+}
+
+/// Makes room for one more, without those that do not matter any more, and gives back what a burst took.
+fn keep_newest<T>(queue: &mut VecDeque<T>, len_max: usize, matters: impl Fn(&T) -> bool) {
+    while queue.len() >= len_max || queue.front().is_some_and(|oldest| !matters(oldest)) {
+        queue.pop_front();
+    }
+    if queue.capacity() > 4 * queue.len() + 64 {
+        queue.shrink_to(2 * queue.len());
+    }
+}
+
+/// Two endpoints that are taken for one cost nothing.
+fn fingerprint(addr: SocketAddr) -> u32 {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) => ip.to_bits(),
+        IpAddr::V6(ip) => {
+            let bits = ip.to_bits();
+            (bits >> 96) as u32
+                ^ ((bits >> 64) as u32).rotate_left(11)
+                ^ ((bits >> 32) as u32).rotate_left(5)
+                ^ bits as u32
+        }
+    };
+    ip ^ u32::from(addr.port()).rotate_left(16)
 }
 
 #[cfg(test)]
@@ -111,7 +160,7 @@ mod tests {
                 times_ms.push(ms);
                 number += 1;
             }
-            assert!(endpoints.next_room().is_some_and(|room| room > now));
+            assert!(!endpoints.wait(now).is_zero());
         }
         let most = |span_ms: u64| {
             let within =

@@ -16,16 +16,17 @@ const RTTS_MIN: usize = 8;
 /// The newest round-trip times.
 #[derive(Debug, Default)]
 pub(crate) struct Rtts {
-    /// As a ring, once it is full.
-    newest: Vec<Duration>,
+    /// In milliseconds; as a ring, once it is full.
+    newest: Vec<u16>,
     oldest_at: usize,
     /// The same, shortest first.
-    sorted: Vec<Duration>,
+    sorted: Vec<u16>,
 }
 
 impl Rtts {
     /// An answer came after `rtt`.
     pub(crate) fn add(&mut self, rtt: Duration) {
+        let rtt = u16::try_from(rtt.as_millis()).unwrap_or(u16::MAX);
         if self.newest.len() < RTTS_MAX {
             self.newest.push(rtt);
         } else {
@@ -44,7 +45,7 @@ impl Rtts {
         if self.sorted.len() < RTTS_MIN {
             return STALL_START;
         }
-        self.sorted[self.sorted.len() * 3 / 4].clamp(STALL_MIN, STALL_MAX)
+        Duration::from_millis(self.sorted[self.sorted.len() * 3 / 4].into()).clamp(STALL_MIN, STALL_MAX)
     }
 
     /// Panics when the parts disagree.

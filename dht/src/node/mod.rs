@@ -49,8 +49,8 @@ pub struct Node {
     faces: Vec<Face>,
     transactions: Transactions,
     endpoints: Endpoints,
-    /// Whether a lookup may have stopped because there was no room for another endpoint.
-    waits_for_room: bool,
+    /// When lookups go on that may have stopped because there was no room for another endpoint.
+    room_at: Option<Instant>,
     operations: BTreeMap<OperationId, Operation>,
     operation_next: u64,
     /// Sequence numbers of the items that are or were followed.
@@ -78,7 +78,7 @@ impl Node {
     pub fn new(config: NodeConfig, seed: [u8; 32], now: Instant) -> Self {
         Self {
             endpoints: Endpoints::new(config.endpoints),
-            waits_for_room: false,
+            room_at: None,
             config,
             chance: ChaCha8Rng::from_seed(seed),
             faces: Vec::new(),
@@ -151,8 +151,7 @@ impl Node {
         if self.faces.is_empty() {
             return None;
         }
-        let room = self.endpoints.next_room().filter(|_| self.waits_for_room);
-        let others = self.transactions.next_timeout().into_iter().chain(room);
+        let others = self.transactions.next_timeout().into_iter().chain(self.room_at);
         Some(others.fold(self.next_maintenance, Instant::min))
     }
 

@@ -28,7 +28,7 @@ pub(crate) fn lifted() -> NodeConfig {
         total_bytes_per_s: u32::MAX,
         exempt: Vec::new(),
     };
-    NodeConfig { guard, ..NodeConfig::default() }
+    NodeConfig { guard, endpoints: None, ..NodeConfig::default() }
 }
 
 /// No budgets for anybody.

@@ -83,16 +83,19 @@ impl Node {
         let Self { operations, endpoints, .. } = self;
         let Some(Operation::Lookup { lookups, .. }) = operations.get_mut(&operation) else { return None };
         let step = lookups.get_mut(socket.0)?.next_step(|addr| endpoints.admits(now, addr));
-        self.waits_for_room |= step.is_none() && endpoints.next_room().is_some_and(|room| room > now);
+        if step.is_none() && self.room_at.is_none() {
+            let wait = endpoints.wait(now);
+            self.room_at = (!wait.is_zero()).then(|| now + wait);
+        }
         step
     }
 
     /// Lets lookups go on that had to wait because too many endpoints were new.
     pub(in crate::node) fn go_on_after_waiting(&mut self, now: Instant) {
-        if !self.waits_for_room || self.endpoints.next_room().is_some_and(|room| room > now) {
+        if self.room_at.is_none_or(|room_at| room_at > now) {
             return;
         }
-        self.waits_for_room = false;
+        self.room_at = None;
         let is_lookup = |operation: &Operation| matches!(operation, Operation::Lookup { .. });
         let waiting = self.operations.iter().filter(|(_, operation)| is_lookup(operation));
         for operation in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
