@@ -146,7 +146,7 @@ mod tests {
     async fn what_a_closed_port_sends_back_costs_nobody_else_a_datagram() {
         for local in ["127.0.0.1:0", "[::1]:0"] {
             let (left, right) = (bound(local).await, bound(local).await);
-            sys::report_errors(&left).unwrap();
+            sys::report_errors(&left, true).unwrap();
             let (left_addr, right_addr) = (left.local_addr().unwrap(), right.local_addr().unwrap());
             let closed = bound(local).await.local_addr().unwrap();
             let mut outbox = Outbox::default();

@@ -41,11 +41,11 @@ mod errors {
         }
     }
 
-    /// Has the system keep what ICMP says about what was sent over `socket`.
-    pub(in crate::driver) fn report_errors(socket: &UdpSocket) -> io::Result<()> {
+    /// Has the system keep, or not, what ICMP says about what was sent over `socket`.
+    pub(in crate::driver) fn report_errors(socket: &UdpSocket, report: bool) -> io::Result<()> {
         match socket.local_addr()? {
-            SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true)?,
-            SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true)?,
+            SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &report)?,
+            SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &report)?,
         }
         Ok(())
     }

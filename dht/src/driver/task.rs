@@ -152,12 +152,17 @@ impl Task {
         let mut save = tokio::time::interval_at(start + SAVE_FIRST, SAVE_INTERVAL);
         let mut look_at_hosts = tokio::time::interval_at(start + HOSTS_INTERVAL, HOSTS_INTERVAL);
         let mut hosts_wait = true;
+        let mut is_busy = false;
         let done = loop {
             self.flush().await;
             self.tell_ready();
+            if std::mem::take(&mut is_busy) {
+                // Under full load the other tasks of this thread have their turn too.
+                tokio::task::yield_now().await;
+            }
             self.set_timeout(timeout.as_mut());
             tokio::select! {
-                index = readable(&self.sockets, self.socket_next) => self.receive(index),
+                index = readable(&self.sockets, self.socket_next) => is_busy = self.receive(index),
                 () = timeout.as_mut() => self.node.handle_timeout(Instant::now()),
                 Some(resolution) = resolved.recv() => {
                     let addrs = self.hosts.handle_resolution(resolution);
@@ -195,12 +200,13 @@ impl Task {
         }
     }
 
-    fn receive(&mut self, index: usize) {
+    /// Takes what has arrived over one socket. Returns whether there may be more than one turn takes.
+    fn receive(&mut self, index: usize) -> bool {
         self.socket_next = index + 1;
         for _ in 0..BATCHES_PER_TURN {
             let Self { node, sockets, inbox, events, operations, tickets, .. } = self;
             let (before, rest) = sockets.split_at_mut(index);
-            let Some((port, after)) = rest.split_first_mut() else { return };
+            let Some((port, after)) = rest.split_first_mut() else { return false };
             let now = Instant::now();
             let own = port.index;
             let Port { socket, outbox, .. } = port;
@@ -221,9 +227,10 @@ impl Task {
                 }
             });
             if received == 0 {
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Drains the node and sends everything, until there is nothing more.
