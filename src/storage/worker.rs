@@ -1,4 +1,7 @@
+#![allow(clippy::disallowed_types, reason = "this file writes files")]
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::hash::Hasher;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -11,8 +14,8 @@ use super::handles::Handles;
 use super::hashing::Hashing;
 use super::job::{Done, Job, StoreId};
 use super::layout::{Layout, Span};
-use super::open::Access;
-use super::sys::{is_deleted, write_all_at};
+use super::open::{Access, open};
+use super::sys::{is_deleted, is_same_file, write_all_at};
 use super::zeros::ZeroHashes;
 use crate::model::{BLOCK_LEN, Block, PieceIndex};
 
@@ -126,9 +129,26 @@ impl Worker {
                 self.unsynced.insert((store, span.file));
                 write_all_at(&file, &parts, span.offset)
                     .map_err(|error| DiskError::new("write", &layout.path(span.file), error))?;
+                self.check_named(store, layout, span.file, &file)?;
             }
         }
         Ok(())
+    }
+
+    /// What is written to a file that was deleted is in nobody's hands.
+    fn check_named(&mut self, store: StoreId, layout: &Layout, file: usize, handle: &File) -> Result<(), DiskError> {
+        let Ok(metadata) = handle.metadata() else { return Ok(()) };
+        if !is_deleted(&metadata) {
+            return Ok(());
+        }
+        // Some file systems count no names at all: only what is found under the name tells.
+        let found = open(layout, file, Access::Read)
+            .and_then(|found| found.metadata().map_err(|error| DiskError::new("look at", &layout.path(file), error)));
+        if found.is_ok_and(|found| is_same_file(&found, &metadata) == Some(true)) {
+            return Ok(());
+        }
+        self.handles.forget(store, file);
+        Err(DiskError::Deleted { path: layout.path(file) })
     }
 
     /// Hashes what is written and was not hashed when it came.
@@ -212,10 +232,7 @@ impl Worker {
             // Reading is enough to sync, and makes no file anew that was deleted.
             let handle = self.handles.file(store, &layout, file, Access::Read)?;
             let failed = |error| DiskError::new("sync", &layout.path(file), error);
-            if handle.metadata().is_ok_and(|metadata| is_deleted(&metadata)) {
-                self.handles.forget(store, file);
-                return Err(DiskError::Deleted { path: layout.path(file) });
-            }
+            self.check_named(store, &layout, file, &handle)?;
             handle.sync_data().map_err(failed)?;
             self.unsynced.remove(&(store, file));
         }

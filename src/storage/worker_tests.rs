@@ -178,7 +178,7 @@ fn a_block_that_is_overwritten_is_not_taken_for_what_it_was() {
 }
 
 #[test]
-fn a_file_that_is_deleted_meanwhile_is_not_synced() {
+fn a_file_that_is_deleted_meanwhile_is_neither_synced_nor_written() {
     let folder = tempfile::tempdir().unwrap();
     let (mut worker, layout) = opened(folder.path());
     write_all(&mut worker, &layout);
@@ -188,6 +188,11 @@ fn a_file_that_is_deleted_meanwhile_is_not_synced() {
     let synced = one(&mut worker, Job::Sync { store: 1 });
     assert!(matches!(synced, Done::Synced(Err(DiskError::Deleted { .. }))), "{synced:?}");
     assert!(!folder.path().join("top/sub/b").exists());
+
+    std::fs::remove_file(folder.path().join("top/sub/a")).unwrap();
+    let block = layout.info().geometry().block(PieceIndex::new(0), 0);
+    let done = write_block(&mut worker, &block, 0);
+    assert!(matches!(done[..], [Done::Failed(DiskError::Deleted { .. })]), "{done:?}");
 }
 
 #[test]
