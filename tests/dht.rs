@@ -179,3 +179,28 @@ fn a_host_that_does_not_answer_is_named() {
     let ended = run(question, home.path());
     fails(&ended, 3, "127.0.0.1:1: no answer");
 }
+
+#[test]
+fn a_lookup_is_shown_step_by_step() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let (_node, bootstrap) = start_node(home);
+    let (ended, steps) = ask(home, &bootstrap, &["trace", &"ab".repeat(20)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let step =
+        |name: &str| steps.iter().find(|step| step["step"] == name).unwrap_or_else(|| panic!("{name}: {ended:?}"));
+    assert_eq!((&step("asked")["addr"], &step("asked")["named_by"]), (&bootstrap.as_str().into(), &Value::Null));
+    let answered = step("answered");
+    assert_eq!(
+        (&answered["addr"], &answered["token"], &answered["bep42"]),
+        (&step("asked")["addr"], &true.into(), &true.into())
+    );
+    assert!(answered["rtt_ms"].as_f64().unwrap() > 0.0);
+    let end = steps.last().unwrap();
+    assert_eq!((&end["event"], &end["asked"], &end["answered"]), (&"traced".into(), &1.into(), &1.into()));
+
+    let trace = ["dht", "trace", &"ab".repeat(20), "--bootstrap", &bootstrap, "--listen", "127.0.0.1:0"];
+    let plain = run(trace, home);
+    assert!(plain.stdout.contains("ask      127.0.0.1:") && plain.stdout.contains("answer   127.0.0.1:"), "{plain:?}");
+    assert!(plain.stdout.contains("1 of 1 nodes answered"), "{plain:?}");
+}

@@ -196,6 +196,7 @@ impl Event {
 
 /// A step of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Hop {
     /// A node was sent a query.
     Asked {

@@ -35,6 +35,7 @@ pub(super) enum Command {
 #[derive(Debug, Clone)]
 pub(super) enum Request {
     GetPeers(InfoHash),
+    Trace(InfoHash),
     FindNode(Target),
     Announce { info_hash: InfoHash, port: AnnouncePort, seed: bool },
     KeepAnnounced { info_hash: InfoHash, port: AnnouncePort, seed: bool },

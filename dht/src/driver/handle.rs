@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::bootstrap::BootstrapHost;
 use super::command::{Command, Question, Request};
 use super::operation::{Closed, Operation, OperationError, Shared};
-use super::streams::{AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream};
+use super::streams::{AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream, TraceStream};
 use crate::item::{Item, MutableItem};
 use crate::{
     AnnouncePort, Contact, Event, GetOutcome, InfoHash, NodeId, PutOutcome, Readiness, ScrapeOutcome, StartError,
@@ -41,6 +41,11 @@ impl Dht {
     /// ends the lookup. On a closed node it is empty.
     pub fn get_peers(&self, info_hash: InfoHash) -> PeerStream {
         PeerStream::new(self.start(Request::GetPeers(info_hash)))
+    }
+
+    /// As [`Dht::get_peers`], for whoever wants to see how: the stream yields every step with the node that it concerns.
+    pub fn trace(&self, info_hash: InfoHash) -> TraceStream {
+        TraceStream::new(self.start(Request::Trace(info_hash)))
     }
 
     /// Announces once that this host has a torrent, as a seed or not.

@@ -26,4 +26,4 @@ pub use bootstrap::{BootstrapHost, BootstrapState};
 pub use builder::{DhtBuilder, SpawnError};
 pub use handle::{AnnounceOutcome, Dht};
 pub use operation::{Closed, OperationError};
-pub use streams::{AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream};
+pub use streams::{AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream, TraceStream};

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::operation::{Operation, OperationError};
 use crate::item::{Item, MutableItem};
-use crate::{Event, LookupOutcome, NodeSamples, PutOutcome};
+use crate::{Event, Hop, LookupOutcome, NodeSamples, PutOutcome};
 
 /// A lookup that yields something on its way, and what it came to.
 #[derive(Debug)]
@@ -111,6 +111,47 @@ impl futures_core::Stream for SampleStream {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_samples(context)
+    }
+}
+
+/// The steps of a lookup. Dropping it ends the lookup.
+#[derive(Debug)]
+#[must_use = "dropping the stream ends the lookup"]
+pub struct TraceStream {
+    lookup: LookupStream,
+}
+
+impl TraceStream {
+    pub(super) fn new(operation: Operation) -> Self {
+        Self { lookup: LookupStream::new(operation) }
+    }
+
+    /// The next step and the node that it concerns; `None` when the lookup is over.
+    pub async fn next(&mut self) -> Option<(SocketAddr, Hop)> {
+        std::future::poll_fn(|context| self.poll_hop(context)).await
+    }
+
+    /// What the lookup came to, or why it did not go on; `None` until it is over.
+    pub fn outcome(&self) -> Option<&Result<LookupOutcome, OperationError>> {
+        self.lookup.outcome.as_ref()
+    }
+
+    fn poll_hop(&mut self, context: &mut Context<'_>) -> Poll<Option<(SocketAddr, Hop)>> {
+        loop {
+            match std::task::ready!(self.lookup.poll_event(context)) {
+                Some(Event::Hop { addr, hop, .. }) => return Poll::Ready(Some((addr, hop))),
+                Some(_) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl futures_core::Stream for TraceStream {
+    type Item = (SocketAddr, Hop);
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_hop(context)
     }
 }
 

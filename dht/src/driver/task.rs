@@ -288,6 +288,7 @@ impl Task {
     fn start(&mut self, now: Instant, request: Request) -> OperationId {
         match request {
             Request::GetPeers(info_hash) => self.node.get_peers(now, info_hash),
+            Request::Trace(info_hash) => self.node.trace(now, info_hash),
             Request::FindNode(target) => self.node.find_node(now, target),
             Request::Announce { info_hash, port, seed } => self.node.announce(now, info_hash, port, seed),
             Request::KeepAnnounced { info_hash, port, seed } => self.node.keep_announced(now, info_hash, port, seed),

@@ -1,7 +1,7 @@
 use clap::{Args, Subcommand};
 
 use super::asking::AskArgs;
-use super::{announce, find_node, get, get_peers, keygen, ping, put, sample, scrape};
+use super::{announce, find_node, get, get_peers, keygen, ping, put, sample, scrape, trace};
 use crate::cli::Outcome;
 
 const AFTER_HELP: &str = "\
@@ -33,6 +33,7 @@ enum Question {
     Put(put::PutArgs),
     Sample(sample::SampleArgs),
     Scrape(scrape::ScrapeArgs),
+    Trace(trace::TraceArgs),
     Keygen(keygen::KeygenArgs),
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn run(args: DhtArgs) -> Outcome {
         Question::Put(args) => put::run(args, &ask),
         Question::Sample(args) => sample::run(args, &ask),
         Question::Scrape(args) => scrape::run(args, &ask),
+        Question::Trace(args) => trace::run(args, &ask),
         Question::Keygen(args) => keygen::run(args, &ask),
     };
     outcome.map_err(|failure| failure.told_as_json(ask.json))

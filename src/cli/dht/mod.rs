@@ -15,6 +15,7 @@ mod ping;
 mod put;
 mod sample;
 mod scrape;
+mod trace;
 
 mod command;
 
