@@ -11,6 +11,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MAGNES = os.environ.get("MAGNES", "magnes")
+MAINLINE = os.environ.get("MAINLINE", "magnes-interop-mainline")
 
 
 def free_port():

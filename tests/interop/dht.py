@@ -1,6 +1,7 @@
-"""The DHT beyond peers, with libtorrent: items (BEP 44), counted swarms (BEP 33), sampled info hashes (BEP 51).
+"""The DHT beyond peers, with libtorrent and the mainline crate: items (BEP 44), counted swarms (BEP 33), sampled info
+hashes (BEP 51).
 
-Each case runs twice: in a DHT of our nodes, and in one of libtorrent's, so that both sides ask and both sides answer.
+Each case runs twice: in a DHT of our nodes, and in one of the others', so that both sides ask and both sides answer.
 """
 import hashlib
 import json
@@ -151,9 +152,66 @@ def scrape_and_sample(network):
     raise AssertionError(f"libtorrent was given no sample by {endpoints}")
 
 
+class Mainline:
+    """A DHT whose nodes are ours or mainline's, and a mainline process for each question."""
+
+    def __init__(self, case, servers):
+        self.case, self.count = case, 0
+        if servers == "magnes":
+            self.bootstrap = case.dht()
+            return
+        self.bootstrap = "-"
+        for _ in range(5):
+            node = case.run(clients.Process(case.work, "mainline-node", [clients.MAINLINE, "node", self.bootstrap]))
+            ready = node.wait_until(lambda: "READY" in node.output() and node.output().split()[-1], 20, "READY line")
+            self.bootstrap = ready if self.bootstrap == "-" else self.bootstrap
+
+    ask = Network.ask
+
+    def foreign(self, what, *rest):
+        """What a mainline process answers."""
+        self.count += 1
+        command = [clients.MAINLINE, what, self.bootstrap, *rest]
+        process = clients.Process(self.case.work, f"mainline-{what}-{self.count}", command)
+        code = process.wait_exit(self.case.timeout)
+        assert code == 0, f"{' '.join(command)} ended with {code}: {process.output()}"
+        return process.output().strip()
+
+
+def items_with_mainline(network):
+    """Values, keys and sequence numbers of one side are the other's."""
+    text = f"from mainline {os.urandom(4).hex()}"
+    [item] = network.ask("get", network.foreign("put", text))
+    assert item["value"] == text, item
+    text = f"from magnes {os.urandom(4).hex()}"
+    [put] = network.ask("put", text)
+    assert put["acknowledged"] > 0 and not put["refused"], put
+    assert network.foreign("get", put["target"]) == text
+
+    path = os.path.join(network.case.work, "key")
+    [made] = network.ask("keygen", path)
+    with open(path) as file:
+        secret = file.read().strip()
+    for salt in ("", "salt"):
+        salted = ["--salt", salt] if salt else []
+        [put] = network.ask("put", "--key", path, *salted, "first, from magnes")
+        assert put["seq"] == 1 and not put["refused"], put
+        assert network.foreign("get-mutable", made["key"], salt) == "1 first, from magnes"
+        network.foreign("put-mutable", secret, salt, "5", "second, from mainline")
+        [item] = network.ask("get", "--key", made["key"], *salted)
+        assert (item["seq"], item["value"]) == (5, "second, from mainline"), item
+        [put] = network.ask("put", "--key", path, *salted, "third, from magnes")
+        assert put["seq"] == 6 and put["acknowledged"] > 0, put
+        assert network.foreign("get-mutable", made["key"], salt) == "6 third, from magnes"
+
+
 def cases():
     kinds = {"immutable": immutable, "mutable": mutable, "scrape-sample": scrape_and_sample}
-    return {
+    mainline = {
+        f"dht-mainline-at-{servers}": lambda case, servers=servers: items_with_mainline(Mainline(case, servers))
+        for servers in ("magnes", "mainline")
+    }
+    return mainline | {
         f"dht-{name}-at-{servers}": lambda case, check=check, servers=servers: check(Network(case, servers))
         for name, check in kinds.items() for servers in ("magnes", "libtorrent")
     }

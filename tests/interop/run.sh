@@ -1,10 +1,11 @@
 #!/bin/sh
-# Interop with clients that this project did not write: libtorrent, aria2 and transmission, all on 127.0.0.1.
+# Interop with clients that this project did not write: libtorrent, aria2, transmission and the mainline crate, all on
+# 127.0.0.1.
 #   tests/interop/run.sh [--size BYTES] [CASE..]      the cases are listed by --list
 #   tests/interop/run.sh bootstrap-node               only that clients begin with a node of ours; part of a run without arguments
 #   tests/interop/run.sh compare [--help]             how fast we are beside libtorrent: bench/transfer.py
 # Needs Python 3.10+. libtorrent is installed from PyPI into ~/.cache/magnes-interop; aria2 and transmission come from
-# the system's packages. MAGNES names a program to test instead of building one.
+# the system's packages, mainline from crates.io. MAGNES names a program to test instead of building one.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -33,7 +34,11 @@ if [ -z "${MAGNES:-}" ]; then
     (cd "$root" && cargo build --release --locked --bin magnes >&2)
     MAGNES=${CARGO_TARGET_DIR:-$root/target}/release/magnes
 fi
-export MAGNES
+if [ -z "${MAINLINE:-}" ]; then
+    (cd "$here/mainline" && CARGO_TARGET_DIR="$cache/mainline" cargo build --locked >&2)
+    MAINLINE=$cache/mainline/debug/magnes-interop-mainline
+fi
+export MAGNES MAINLINE
 python=$cache/venv/bin/python
 if [ "${1:-}" = compare ]; then
     shift
