@@ -75,7 +75,7 @@ impl Server<'_> {
                 reply.respond(response);
             }
             Method::Get { target, seq } => self.get(reply, query, &target, seq, scratch),
-            Method::Put { token, value, mutable } => {
+            Method::Put { token, value, mutable, .. } => {
                 let target = match &mutable {
                     Some(put) => crate::item::mutable_target(put.key, put.salt),
                     None => crate::item::immutable_target(value),

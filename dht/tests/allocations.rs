@@ -26,7 +26,7 @@ fn announce(rig: &mut Rig, from: SocketAddr, info_hash: InfoHash) {
 
 fn put(rig: &mut Rig, from: SocketAddr, value: &[u8]) {
     let token = rig.token(from, item::immutable_target(value)).unwrap();
-    let method = Method::Put { token: &token, value, mutable: None };
+    let method = Method::Put { token: &token, value, mutable: None, target: None };
     assert!(rig.tell(from, &query(NodeId::new([9; 20]), true, method)) > 0);
 }
 

@@ -253,7 +253,7 @@ impl<'a> Fields<'a> {
             }),
             _ => return Err(KrpcFault::BadPut),
         };
-        Ok(Method::Put { token: self.token()?, value, mutable })
+        Ok(Method::Put { token: self.token()?, value, mutable, target: self.target().ok() })
     }
 
     fn response(&self) -> Result<Response<'a>, KrpcFault> {

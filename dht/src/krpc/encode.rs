@@ -2,6 +2,7 @@ use magnes_bencode::{DictWriter, Reader, Writer};
 
 use super::message::{Body, Message, Method, MutablePut, Query, Response, Values, ValuesSource, Want};
 use super::{PAYLOAD_LEN_MAX, VALUE_PAYLOAD_LEN_MAX, VALUES_MAX};
+use crate::Target;
 use crate::compact::{CompactPeer, Family};
 
 impl Message<'_> {
@@ -130,7 +131,9 @@ fn write_arguments(dict: &mut DictWriter<'_>, query: &Query<'_>) {
             }
             dict.key(b"target").bytes(target.as_bytes());
         }
-        Method::Put { token, value, mutable } => write_put(dict, token, value, mutable.as_ref()),
+        Method::Put { token, value, mutable, target } => {
+            write_put(dict, token, value, mutable.as_ref(), target.as_ref())
+        }
         Method::Unknown { target, .. } => {
             if let Some(target) = target {
                 dict.key(b"target").bytes(target.as_bytes());
@@ -140,7 +143,13 @@ fn write_arguments(dict: &mut DictWriter<'_>, query: &Query<'_>) {
     write_want(dict, query.want);
 }
 
-fn write_put(dict: &mut DictWriter<'_>, token: &[u8], value: &[u8], mutable: Option<&MutablePut<'_>>) {
+fn write_put(
+    dict: &mut DictWriter<'_>,
+    token: &[u8],
+    value: &[u8],
+    mutable: Option<&MutablePut<'_>>,
+    target: Option<&Target>,
+) {
     if let Some(MutablePut { key, signature, seq, salt, .. }) = mutable {
         dict.key(b"k").bytes(*key);
         if !salt.is_empty() {
@@ -148,6 +157,9 @@ fn write_put(dict: &mut DictWriter<'_>, token: &[u8], value: &[u8], mutable: Opt
         }
         dict.key(b"seq").int(*seq);
         dict.key(b"sig").bytes(*signature);
+    }
+    if let Some(target) = target {
+        dict.key(b"target").bytes(target.as_bytes());
     }
     dict.key(b"token").bytes(token);
     dict.key(b"v").raw(value);

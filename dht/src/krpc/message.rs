@@ -104,6 +104,9 @@ pub enum Method<'a> {
         value: &'a [u8],
         /// What a mutable item has besides.
         mutable: Option<MutablePut<'a>>,
+        /// Where the item lives, which follows from the other fields and is not in BEP 44: the `mainline` crate drops puts
+        /// without it. Never to be believed.
+        target: Option<Target>,
     },
     /// `sample_infohashes` (BEP 51).
     SampleInfohashes {

@@ -113,7 +113,7 @@ fn bep_44_get_and_put() {
         b"d1:ad2:id20:abcdefghij01234567893:seqi3e6:target20:mnopqrstuvwxyz123456e1:q3:get1:t2:aa1:y1:qe",
     );
     assert_both_ways(
-        &query(Method::Put { token: b"aoeusnth", value: b"12:Hello World!", mutable: None }),
+        &query(Method::Put { token: b"aoeusnth", value: b"12:Hello World!", mutable: None, target: None }),
         b"d1:ad2:id20:abcdefghij01234567895:token8:aoeusnth1:v12:Hello World!e1:q3:put1:t2:aa1:y1:qe",
     );
     let (key, signature) = ([b'k'; 32], [b's'; 64]);
@@ -124,7 +124,7 @@ fn bep_44_get_and_put() {
     bytes.extend(signature);
     bytes.extend(b"5:token8:aoeusnth1:v12:Hello World!e1:q3:put1:t2:aa1:y1:qe");
     assert_both_ways(
-        &query(Method::Put { token: b"aoeusnth", value: b"12:Hello World!", mutable: Some(mutable) }),
+        &query(Method::Put { token: b"aoeusnth", value: b"12:Hello World!", mutable: Some(mutable), target: None }),
         &bytes,
     );
     let response = Response {
@@ -193,10 +193,17 @@ fn bep_44_the_vectors_as_packets() {
         bytes.extend(item.signature);
         bytes.extend(b"5:token8:aoeusnth1:v12:Hello World!e1:q3:put1:t2:aa1:y1:qe");
         assert_both_ways(
-            &query(Method::Put { token: b"aoeusnth", value: &item.value, mutable: Some(mutable) }),
+            &query(Method::Put { token: b"aoeusnth", value: &item.value, mutable: Some(mutable), target: None }),
             &bytes,
         );
     }
+    // As the mainline crate wants it.
+    let put =
+        Method::Put { token: b"aoeusnth", value: b"12:Hello World!", mutable: None, target: Some(INFO_HASH.into()) };
+    assert_both_ways(
+        &query(put),
+        b"d1:ad2:id20:abcdefghij01234567896:target20:mnopqrstuvwxyz1234565:token8:aoeusnth1:v12:Hello World!e1:q3:put1:t2:aa1:y1:qe",
+    );
     // What is stored is not newer than the sequence number that was asked with: key, value and signature are left out.
     let response = Response { seq: Some(i64::MAX), token: Some(b"aoeusnth"), ..Response::new(REPLY_ID) };
     assert_both_ways(

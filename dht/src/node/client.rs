@@ -96,9 +96,13 @@ impl Node {
             Purpose::Lookup(operation) => {
                 self.handle_lookup_silence(now, operation, transaction.socket, transaction.to, silence);
             }
-            Purpose::Store(operation) if silence != Silence::Stalled => {
-                let from = (transaction.socket, transaction.to);
-                self.handle_store_answer(now, operation, from, StoreAnswer::Silent);
+            Purpose::Store(operation) => {
+                let node = (transaction.socket, transaction.to);
+                match silence {
+                    Silence::Stalled => {}
+                    Silence::GivenUp => self.tell_again(now, operation, node),
+                    Silence::Failed => self.handle_store_answer(now, operation, node, StoreAnswer::Silent),
+                }
             }
             Purpose::Sample(operation) if silence == Silence::Failed => {
                 let elapsed = now.saturating_duration_since(transaction.sent_at);

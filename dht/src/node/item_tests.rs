@@ -8,6 +8,7 @@ use super::tests::{SOCKET, World, addr};
 use super::*;
 use crate::event::{AnnouncePort, Conflict, GetOutcome, PutOutcome, Refusal, ScrapeOutcome, StartError};
 use crate::item::{self, Item, ItemError, MutableItem};
+use crate::krpc::Method;
 use crate::{InfoHash, OPERATIONS_MAX, Target};
 
 fn key() -> SigningKey {
@@ -124,6 +125,39 @@ fn a_node_with_an_older_version_than_expected_replaces_it() {
     assert_eq!((outcome.acknowledged, &outcome.refused[..]), (8, &[][..]));
     let stored = world.node(holder).faces[0].items.find(now, &target).and_then(|item| item.mutable);
     assert_eq!(stored.map(|item| item.seq), Some(6));
+}
+
+#[test]
+fn a_put_that_is_not_answered_is_sent_once_more_with_its_target() {
+    let mut world = World::of(20);
+    let target = item::immutable_target(b"5:hello");
+    let mut sent = [0, 0];
+    let operation = world.command(3, |node, now| node.put_immutable(now, b"5:hello"));
+    for _ in 0..400 {
+        world.run(Duration::from_millis(10));
+        world.wire.retain(|_, (from, _, datagram)| {
+            let Ok(Message { body: Body::Query(query), .. }) = Message::decode(datagram) else { return true };
+            match query.method {
+                Method::Put { target: None, .. } => {
+                    sent[0] += 1;
+                    false
+                }
+                Method::Put { target: named, .. } => {
+                    // Each is on its way for two steps.
+                    sent[1] += 1;
+                    assert_eq!((*from, named), (addr(3), Some(target)));
+                    true
+                }
+                _ => true,
+            }
+        });
+    }
+    let done = world.events.iter().find(|(.., event)| event.operation() == Some(operation) && event.is_final());
+    assert!(
+        matches!(done, Some((.., Event::PutDone { outcome, .. })) if (outcome.asked, outcome.acknowledged) == (8, 8)),
+        "{done:?}"
+    );
+    assert!(sent[0] == 8 && sent[1] >= 8, "{sent:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) nodes: BTreeMap<SocketAddr, Node>,
     /// Datagrams on their way, by arrival.
-    wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
+    pub(super) wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     pub(super) sent: u64,
     pub(super) events: Vec<(SocketAddr, Instant, Event)>,
 }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -6,6 +6,7 @@ use super::announce::Announce;
 use super::keep::Keep;
 use super::kind::Kind;
 use super::put::Put;
+use crate::NodeId;
 use crate::event::{OperationId, SocketIndex};
 use crate::krpc::Method;
 use crate::lookup::Lookup;
@@ -44,11 +45,19 @@ pub(in crate::node) struct Store {
     pub(super) keeper: Option<OperationId>,
     /// When the lookup before it began.
     pub(super) started: Instant,
-    pub(super) pending: BTreeSet<(SocketIndex, SocketAddr)>,
+    pub(super) pending: BTreeMap<(SocketIndex, SocketAddr), Told>,
     pub(super) asked: usize,
     pub(super) acknowledged: usize,
     /// How many nodes refused with which error code.
     pub(super) refused: BTreeMap<i64, usize>,
+}
+
+/// A node that was told and has not answered yet.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) id: NodeId,
+    /// What it has to be told with, until it was told again.
+    pub(super) token: Option<Box<[u8]>>,
 }
 
 /// What is to be stored.
@@ -59,11 +68,11 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// The query that stores it at a node that gave this token.
-    pub(super) fn method<'a>(&'a self, node: (SocketIndex, SocketAddr), token: &'a [u8]) -> Method<'a> {
+    /// The query that stores it at a node that gave this token; `again` after the node's silence.
+    pub(super) fn method<'a>(&'a self, node: (SocketIndex, SocketAddr), token: &'a [u8], again: bool) -> Method<'a> {
         match self {
             Self::Announce(announce) => announce.method(token),
-            Self::Put(put) => put.method(node, token),
+            Self::Put(put) => put.method(node, token, again),
         }
     }
 }

@@ -62,10 +62,10 @@ impl Put {
         self.search.into_result().0
     }
 
-    /// The query that stores the item at a node. `cas` is left out where nothing is stored (BEP 44). Where the version that
+    /// The query that stores the item at a node; `again` after its silence, with a field that some nodes want. `cas` is left out where nothing is stored (BEP 44). Where the version that
     /// it expects is stored at some nodes, the others are to replace older ones too: refusing, they would go on handing
     /// them out.
-    pub(super) fn method<'a>(&'a self, node: (SocketIndex, SocketAddr), token: &'a [u8]) -> Method<'a> {
+    pub(super) fn method<'a>(&'a self, node: (SocketIndex, SocketAddr), token: &'a [u8], again: bool) -> Method<'a> {
         let is_stored = |cas: i64| self.stored.values().any(|stored| *stored == cas);
         let cas = self.cas.zip(self.stored.get(&node).copied()).map(|(cas, stored)| match is_stored(cas) {
             true => stored.min(cas),
@@ -77,6 +77,6 @@ impl Put {
                 Some(MutablePut { key: &item.key, signature: &item.signature, seq: item.seq, cas, salt: &item.salt })
             }
         };
-        Method::Put { token, value: self.item.value(), mutable }
+        Method::Put { token, value: self.item.value(), mutable, target: again.then(|| self.item.target()) }
     }
 }

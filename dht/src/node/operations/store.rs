@@ -1,9 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::keep::Run;
-use super::operation::{Content, Operation, Store};
+use super::operation::{Content, Operation, Store, Told};
 use crate::Contact;
 use crate::event::{Event, OperationId, PutOutcome, Refusal, SocketIndex};
 use crate::lookup::Lookup;
@@ -30,14 +30,15 @@ impl Node {
         keeper: Option<OperationId>,
     ) {
         let started = lookups.first().map_or(now, Lookup::started);
-        let mut pending = BTreeSet::new();
+        let mut pending = BTreeMap::new();
         for (index, lookup) in lookups.iter().enumerate() {
             let socket = SocketIndex(index);
             for (contact, token) in nodes_to_tell(lookup) {
                 let purpose = Purpose::Store(operation);
                 let node = (socket, contact.addr);
-                if self.query(now, socket, contact.addr, Some(contact.id), purpose, content.method(node, token)) {
-                    pending.insert(node);
+                if self.query(now, socket, contact.addr, Some(contact.id), purpose, content.method(node, token, false))
+                {
+                    pending.insert(node, Told { id: contact.id, token: Some(token.into()) });
                 }
             }
         }
@@ -46,6 +47,23 @@ impl Node {
         let store = Store { content, keeper, started, pending, asked, acknowledged: 0, refused };
         self.operations.insert(operation, Operation::Store(store));
         self.finish_store(now, operation);
+    }
+
+    /// A node that was told is silent for long, though it answered the lookup: it is told once more. Datagrams get lost.
+    pub(in crate::node) fn tell_again(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        node: (SocketIndex, SocketAddr),
+    ) {
+        let Some(Operation::Store(store)) = self.operations.get_mut(&operation) else { return };
+        let Some(Told { id, token }) = store.pending.get_mut(&node) else { return };
+        let (id, Some(token)) = (*id, token.take()) else { return };
+        // Taken out for as long as the query is written, which does not look at operations.
+        let Some(Operation::Store(store)) = self.operations.remove(&operation) else { return };
+        let method = store.content.method(node, &token, true);
+        self.query(now, node.0, node.1, Some(id), Purpose::Store(operation), method);
+        self.operations.insert(operation, Operation::Store(store));
     }
 
     /// A node was told, and answered or did not.
@@ -57,7 +75,7 @@ impl Node {
         verdict: StoreAnswer,
     ) {
         if let Some(Operation::Store(store)) = self.operations.get_mut(&operation)
-            && store.pending.remove(&from)
+            && store.pending.remove(&from).is_some()
         {
             match verdict {
                 StoreAnswer::Taken => store.acknowledged += 1,
