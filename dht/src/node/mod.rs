@@ -273,7 +273,11 @@ impl Node {
         let known = face.table.queried(now, contact);
         let has_room = self.transactions.len() < STRANGERS_ROOM;
         if !known && has_room && face.table.wants(now, &contact.id) && !face.routers.contains(&contact.addr) {
+            let start = self.payloads.len();
             self.check(now, socket, contact.addr, None);
+            // Whoever forges its address makes us send this too.
+            let bytes = self.payloads.len() - start;
+            self.faces[socket.0].guard.charge_reply(now, contact.addr, bytes);
         }
     }
 
