@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use magnes_dht::krpc::{Body, Message, MutablePut};
-use magnes_dht::{AddressFilter, Guard, GuardConfig, ItemStore, PeerStore, Verdict, item};
+use magnes_dht::{
+    AddressFilter, AnnouncePort, Guard, GuardConfig, InfoHash, ItemStore, Node, NodeConfig, NodeMode, Output,
+    PeerStore, SocketIndex, Target, Verdict, item,
+};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
@@ -54,4 +57,128 @@ pub(crate) fn stores(now: Instant, bytes: &[u8]) {
         items.check_invariants();
     }
     assert!(sample.iter().all(|addr| addr.port() >= 1024));
+}
+
+/// The longest datagram that a node sends (an item's value with its nodes).
+const DATAGRAM_LEN_MAX: usize = 1400;
+
+/// A fresh node, and what is told to it.
+struct Told {
+    node: Node,
+    now: Instant,
+    sockets: [SocketIndex; 2],
+    /// The last query of the node: over which socket, to whom, and its transaction id.
+    asked: Option<(SocketIndex, SocketAddr, Vec<u8>)>,
+}
+
+/// Tells a fresh node whatever the bytes say, step by step: datagrams from anywhere, answers to what it asks, commands,
+/// time, saved tables. It stays sound, sends nothing too long and nothing to where no node can be.
+///
+/// A step is a kind, a parameter, a length and as many bytes.
+pub(crate) fn node(now: Instant, bytes: &[u8]) {
+    let (mode, mut rest) = bytes.split_first().unwrap_or((&0, &[]));
+    let mode = [NodeMode::Server, NodeMode::Client, NodeMode::Adaptive, NodeMode::Server][usize::from(mode & 3)];
+    let config = NodeConfig { mode, peer_store_bytes: 0, item_store_bytes: 0, ..NodeConfig::default() };
+    let mut node = Node::new(config, [5; 32], now);
+    let v4 = node.add_socket(now, ([80, 1, 2, 3], 6881).into());
+    let v6 = node.add_socket(now, ([0x2a01, 0, 0, 0, 0, 0, 0, 1], 6881).into());
+    let mut told = Told { node, now, sockets: [v4, v6], asked: None };
+    while let [kind, parameter, len, after @ ..] = rest {
+        let (content, after) = after.split_at(usize::from(*len).min(after.len()));
+        told.step(*kind, *parameter, content);
+        told.drain();
+        rest = after;
+    }
+    told.node.check_invariants();
+    let snapshot = told.node.snapshot();
+    assert!(told.node.restore(told.now, &snapshot).is_ok(), "what was saved is read");
+    told.drain();
+}
+
+impl Told {
+    fn step(&mut self, kind: u8, parameter: u8, content: &[u8]) {
+        let now = self.now;
+        let [v4, v6] = self.sockets;
+        let addr = SocketAddr::from(([81, 2, parameter, 4], 6881));
+        let info_hash = InfoHash::new([parameter; 20]);
+        let target = Target::from(info_hash);
+        match kind % 20 {
+            0..=3 => self.node.handle_datagram(now, v4, addr, content),
+            4 => {
+                self.node.handle_datagram(now, v6, ([0x2a01, parameter.into(), 0, 0, 0, 0, 0, 1], 6881).into(), content)
+            }
+            5 => self.node.handle_datagram(now, v4, ([127, 0, 0, parameter], parameter.into()).into(), content),
+            6..=9 => self.answer(parameter, content),
+            10 => drop(self.node.get_peers(now, info_hash)),
+            11 => drop(self.node.announce(now, info_hash, AnnouncePort::Implied, parameter & 1 == 1)),
+            12 => drop(self.node.keep_announced(now, info_hash, AnnouncePort::Explicit(parameter.into()), false)),
+            13 => drop(self.node.put_immutable(now, content)),
+            14 => drop(self.node.get_mutable(now, [parameter; 32], content, None)),
+            15 => drop(self.node.watch(now, [parameter; 32], content, None)),
+            16 => drop([self.node.scrape(now, info_hash), self.node.sample(now, target)]),
+            17 => {
+                self.node.add_node(now, addr);
+                self.node.add_bootstrap(now, &[addr]);
+            }
+            18 => {
+                // Whatever the file holds; and now and then what a crash left of a real one.
+                let mut saved = self.node.snapshot();
+                if parameter & 1 == 1 {
+                    saved.truncate(content.len());
+                } else {
+                    saved = content.to_vec();
+                }
+                let _ = self.node.restore(now, &saved);
+            }
+            _ => {
+                self.now += Duration::from_millis(1 << (parameter % 24));
+                if let Some((socket, to, _)) = self.asked.take().filter(|_| parameter >= 128) {
+                    self.node.handle_unreachable(self.now, socket, to);
+                }
+                self.node.handle_timeout(self.now);
+            }
+        }
+    }
+
+    /// Answers the last query of the node with these return values, or an error.
+    fn answer(&mut self, parameter: u8, content: &[u8]) {
+        let Some((socket, to, transaction)) = self.asked.take() else { return };
+        let len = transaction.len().to_string();
+        let (body, kind): (&[u8], &[u8]) = if parameter.is_multiple_of(8) { (b"d1:e", b"e") } else { (b"d1:r", b"r") };
+        let datagram = [body, content, b"1:t", len.as_bytes(), b":", &transaction, b"1:y1:", kind, b"e"].concat();
+        self.node.handle_datagram(self.now, socket, to, &datagram);
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            let Output::Transmit { socket, to, payload } = output else { continue };
+            assert!(payload.len() <= DATAGRAM_LEN_MAX, "{} bytes to {to}", payload.len());
+            assert!(to.port() != 0 && !to.ip().is_loopback() && !to.ip().is_unspecified(), "a datagram to {to}");
+            let message = Message::decode(payload).expect("what is sent can be read");
+            if let Body::Query(_) = message.body {
+                self.asked = Some((socket, to, message.transaction.to_vec()));
+            }
+        }
+        let due = self.node.next_timeout();
+        assert!(due.is_some_and(|due| due <= self.now + Duration::from_secs(60)), "the node wants to be woken");
+    }
+}
+
+/// A saved table is read or refused, whatever it holds, and what was read is saved and read again.
+pub(crate) fn snapshot(now: Instant, bytes: &[u8]) {
+    let mut node = Node::new(NodeConfig::default(), [5; 32], now);
+    node.add_socket(now, ([0, 0, 0, 0], 6881).into());
+    // The checksum keeps nearly everything else out: with a right one the rest is tried too.
+    let sealed = bytes.split_at_checked(12).map(|(head, body)| {
+        let checksum = crc32c::crc32c(body).to_le_bytes();
+        [&head[..8], &checksum, body].concat()
+    });
+    for bytes in [Some(bytes.to_vec()), sealed].into_iter().flatten() {
+        if node.restore(now, &bytes).is_ok() {
+            while node.poll_output().is_some() {}
+            node.check_invariants();
+            let again = node.snapshot();
+            assert!(node.restore(now, &again).is_ok());
+        }
+    }
 }

@@ -1,17 +1,22 @@
 //! The fuzz targets' properties under seeded mutations, on the stable toolchain.
 //!
-//! `MAGNES_FUZZ_RUNS` sets how many inputs each test tries, `MAGNES_FUZZ_SEED` where they begin.
+//! `MAGNES_FUZZ_RUNS` sets how many inputs each test tries, `MAGNES_FUZZ_SEED` where they begin. A million of each, with
+//! the checks of a debug build, take about two minutes:
+//! `MAGNES_FUZZ_RUNS=1000000 cargo test --profile fuzz -p magnes-dht --test fuzz`
 #![allow(clippy::disallowed_methods, reason = "the stores begin at some instant")]
 
 mod harness;
 
 use std::time::Instant;
 
+use magnes_dht::krpc::{Body, Message, Response};
+use magnes_dht::{Node, NodeConfig, NodeId, Output};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-const RUNS: u64 = 100_000;
+const RUNS: u64 = 10_000;
 const MUTATIONS_MAX: u64 = 6;
+const STEPS_MAX: u32 = 12;
 
 /// One message of each kind; from these the mutations begin.
 const MESSAGES: [&[u8]; 12] = [
@@ -58,30 +63,95 @@ fn mutate(input: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
 }
 
 /// Tries mutated inputs; one that breaks a property is printed with the command that repeats it.
-fn run(name: &str, property: impl Fn(&[u8])) {
+fn run(name: &str, draw: impl Fn(&mut ChaCha8Rng) -> Vec<u8>, property: impl Fn(&[u8])) {
     let (seed, runs) = (number("MAGNES_FUZZ_SEED", 0), number("MAGNES_FUZZ_RUNS", RUNS));
     for run in seed..seed + runs {
         let mut rng = ChaCha8Rng::seed_from_u64(run);
-        let mut input = MESSAGES[rng.next_u64() as usize % MESSAGES.len()].to_vec();
-        for _ in 0..rng.next_u64() % MUTATIONS_MAX {
-            mutate(&mut input, &mut rng);
-        }
+        let input = draw(&mut rng);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| property(&input)));
-        let repeat = format!("MAGNES_FUZZ_SEED={run} MAGNES_FUZZ_RUNS=1 cargo test -p magnes-dht --test fuzz {name}");
+        let repeat =
+            format!("MAGNES_FUZZ_SEED={run} MAGNES_FUZZ_RUNS=1 cargo test -p magnes-dht --test fuzz -- --exact {name}");
         assert!(outcome.is_ok(), "{:?}; repeat with: {repeat}", String::from_utf8_lossy(&input));
     }
 }
 
+/// One mutated message.
+fn message(rng: &mut ChaCha8Rng) -> Vec<u8> {
+    let mut input = MESSAGES[rng.next_u64() as usize % MESSAGES.len()].to_vec();
+    for _ in 0..rng.next_u64() % MUTATIONS_MAX {
+        mutate(&mut input, rng);
+    }
+    input
+}
+
+/// The steps that a fresh node is told: mutated messages, return values of mutated responses, and anything else.
+fn steps(rng: &mut ChaCha8Rng) -> Vec<u8> {
+    let mut input = vec![rng.next_u32() as u8];
+    for _ in 0..1 + rng.next_u32() % STEPS_MAX {
+        let [kind, parameter, ..] = rng.next_u32().to_le_bytes();
+        let mut content = message(rng);
+        if (6..10).contains(&(kind % 20)) && content.starts_with(b"d1:r") {
+            // Only what stands behind `r`; the harness gives it the transaction id that it needs.
+            let end = content.windows(4).rposition(|window| window == b"1:t2").unwrap_or(content.len());
+            content.truncate(end);
+            content.drain(..4);
+        }
+        content.truncate(255);
+        input.extend([kind, parameter, content.len() as u8]);
+        input.append(&mut content);
+    }
+    input
+}
+
+/// What a node saved that knows two contacts.
+fn saved(now: Instant) -> Vec<u8> {
+    let mut node = Node::new(NodeConfig::default(), [3; 32], now);
+    let socket = node.add_socket(now, ([0, 0, 0, 0], 6881).into());
+    for number in 1..3 {
+        let addr = ([80, number, 2, 3], 6881).into();
+        node.add_node(now, addr);
+        let Some(Output::Transmit { payload, .. }) = node.poll_output() else { panic!("no query") };
+        let transaction = Message::decode(payload).expect("a query").transaction.to_vec();
+        let body = Body::Response(Response::new(NodeId::new([number; 20])));
+        let mut datagram = Vec::new();
+        Message { transaction: &transaction, version: None, ip: None, body }.encode(&mut datagram);
+        node.handle_datagram(now, socket, addr, &datagram);
+        while node.poll_output().is_some() {}
+    }
+    assert_eq!(node.stats(now).contacts, 2);
+    node.snapshot()
+}
+
 #[test]
 fn krpc() {
-    run("krpc", harness::krpc);
+    run("krpc", message, harness::krpc);
+}
+
+#[test]
+fn node() {
+    let now = Instant::now();
+    run("node", steps, |input| harness::node(now, input));
+}
+
+#[test]
+fn snapshot() {
+    let now = Instant::now();
+    let saved = saved(now);
+    let bent = |rng: &mut ChaCha8Rng| {
+        let mut input = saved.clone();
+        for _ in 0..rng.next_u64() % MUTATIONS_MAX {
+            mutate(&mut input, rng);
+        }
+        input
+    };
+    run("snapshot", bent, |input| harness::snapshot(now, input));
 }
 
 #[test]
 fn stores() {
     let now = Instant::now();
     // Each input makes stores of its own, the guard's table included: far fewer of them say as much.
-    for run in 0..number("MAGNES_FUZZ_RUNS", RUNS) / 1000 {
+    for run in 0..number("MAGNES_FUZZ_RUNS", RUNS) / 200 {
         let mut rng = ChaCha8Rng::seed_from_u64(run);
         let mut input = vec![0; 6000];
         rng.fill_bytes(&mut input);
