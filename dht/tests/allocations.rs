@@ -84,7 +84,7 @@ fn an_idle_node_with_400_contacts_takes_at_most_48_kib() {
 #[test]
 fn hostile_announces_and_puts_take_at_most_8_mib() {
     // A million in an optimised build: cargo test --release -p magnes-dht --test allocations
-    let rounds = if cfg!(debug_assertions) { 30_000 } else { 500_000 };
+    let rounds = if cfg!(debug_assertions) { 10_000 } else { 500_000 };
     let mut rig = Rig::new(exempt(), Instant::now());
     rig.fill(400);
     let info = allocation_counter::measure(|| {
@@ -99,7 +99,7 @@ fn hostile_announces_and_puts_take_at_most_8_mib() {
         "{} bytes more on the heap after {rounds} announces and as many puts, {} at the most; {} peers and {} items",
         info.bytes_current, info.bytes_max, stats.stored_peers, stats.stored_items
     );
-    assert!(stats.stored_peers > 20_000 && stats.stored_items > 4_000);
+    assert!(stats.stored_peers >= 10_000 && stats.stored_items > 4_000);
     assert!(info.bytes_max <= 8 << 20, "{info:?}");
     rig.node.check_invariants();
 }

@@ -150,7 +150,7 @@ fn a_hostile_flood_stays_in_the_budget_and_leaves_the_living_swarms_useful() {
     for peer in 0..3000 {
         world.announce(0, 0, peer);
     }
-    for number in 0..200_000u64 {
+    for number in 0..40_000u64 {
         world.announce(0, 1 + number, 7);
         if number % 1000 == 0 {
             // A living swarm is announced to now and then.
@@ -160,7 +160,7 @@ fn a_hostile_flood_stays_in_the_budget_and_leaves_the_living_swarms_useful() {
     assert!(world.store.used_bytes() <= BUDGET_BYTES);
     world.store.check_invariants();
     assert_eq!(world.sample(0, 0, 50).len(), 50, "the swarm of many still fills a reply");
-    assert_eq!(world.sample(0, 200_000, 50).len(), 1, "and nobody is refused");
+    assert_eq!(world.sample(0, 40_000, 50).len(), 1, "and nobody is refused");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_peer_costs_at_most_40_bytes_amortised() {
     // Peers in each swarm: alone, as few as are kept as records, one more, and as many as the large ones have.
     for size in [1, 2, FEW_MAX as u32, FEW_MAX as u32 + 2, 300] {
         let mut world = world();
-        for peer in 0..40_000 {
+        for peer in 0..10_000 {
             world.announce(0, u64::from(peer / size), peer);
             if world.store.used_bytes() > BUDGET_BYTES - 2 * RECORD_BYTES {
                 break;

@@ -14,7 +14,7 @@ use magnes_dht::{Node, NodeConfig, NodeId, Output};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-const RUNS: u64 = 10_000;
+const RUNS: u64 = 5_000;
 const MUTATIONS_MAX: u64 = 6;
 const STEPS_MAX: u32 = 12;
 
@@ -151,7 +151,7 @@ fn snapshot() {
 fn stores() {
     let now = Instant::now();
     // Each input makes stores of its own, the guard's table included: far fewer of them say as much.
-    for run in 0..number("MAGNES_FUZZ_RUNS", RUNS) / 200 {
+    for run in 0..number("MAGNES_FUZZ_RUNS", RUNS) / 100 {
         let mut rng = ChaCha8Rng::seed_from_u64(run);
         let mut input = vec![0; 6000];
         rng.fill_bytes(&mut input);
