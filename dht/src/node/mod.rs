@@ -313,11 +313,6 @@ impl Node {
         self.stats.traffic.responses_in += 1;
         self.handle_heard(now, socket);
         let face = &mut self.faces[socket.0];
-        if let Some(asked) = found.contact()
-            && asked.id != response.id
-        {
-            face.table.remove(&asked);
-        }
         let contact = Contact { id: response.id, addr: from };
         let rtt = now.saturating_duration_since(found.sent_at);
         face.silent.remove(from);

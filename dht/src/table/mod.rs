@@ -6,6 +6,8 @@
 mod bucket;
 mod record;
 
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bucket::{Bucket, K};
@@ -19,10 +21,14 @@ use crate::{Contact, Distance, NodeId, Target};
 const DEPTH_MAX: usize = 159;
 /// Ports below are never handed out: services live there that a crowd of DHT nodes could be aimed at.
 const HANDED_OUT_PORT_MIN: u16 = 1024;
-/// A contact is asked again when it was not heard of for this long, in seconds: before it stops being good.
+/// A contact is asked again when it has not answered for this long, in seconds: before it stops being good.
 const CHECK_AFTER_S: u32 = GOOD_S - 3 * 60;
 /// No contact is asked twice for the table's sake within this time, in seconds.
 const CHECK_PAUSE_S: u32 = 10;
+
+/// Addresses that are known to answer under changing ids; the oldest goes. And for how long they are, in seconds.
+const FICKLE_MAX: usize = 64;
+const FICKLE_S: u32 = 30 * 60;
 
 /// Who answered us, by distance from the own id.
 #[derive(Debug)]
@@ -31,11 +37,13 @@ pub(crate) struct Table {
     epoch: Instant,
     buckets: Vec<Bucket>,
     len: usize,
+    /// Addresses that answered under two ids, and when they did so last; longest ago first.
+    fickle: VecDeque<(SocketAddr, u32)>,
 }
 
 impl Table {
     pub(crate) fn new(own_id: NodeId, now: Instant) -> Self {
-        Self { own_id, epoch: now, buckets: Vec::new(), len: 0 }
+        Self { own_id, epoch: now, buckets: Vec::new(), len: 0, fickle: VecDeque::new() }
     }
 
     pub(crate) fn own_id(&self) -> NodeId {
@@ -68,6 +76,9 @@ impl Table {
         let depth = self.depth(&contact.id);
         if self.buckets.len() <= depth {
             self.buckets.resize_with(depth + 1, Bucket::default);
+        }
+        if self.is_fickle(now_s, &contact) {
+            return Insertion::Refused;
         }
         let bucket = &mut self.buckets[depth];
         if let Some(index) = bucket.live.iter().position(|record| record.id == contact.id) {
@@ -122,8 +133,24 @@ impl Table {
         }
     }
 
-    /// Somebody else answers at a contact's address: the contact is gone.
-    pub(crate) fn remove(&mut self, contact: &Contact) {
+    /// Whether somebody answers at an address under changing ids: it could take a place for each. The contact that it
+    /// was is gone then.
+    fn is_fickle(&mut self, now_s: u32, contact: &Contact) -> bool {
+        let other = self.records().find(|record| record.addr() == contact.addr && record.id != contact.id);
+        if let Some(other) = other.map(Record::contact) {
+            self.remove_record(&other);
+            self.fickle.retain(|(addr, _)| *addr != contact.addr);
+            if self.fickle.len() == FICKLE_MAX {
+                self.fickle.pop_front();
+            }
+            self.fickle.push_back((contact.addr, now_s));
+            return true;
+        }
+        let recent = |(addr, at_s): &(SocketAddr, u32)| *addr == contact.addr && now_s.saturating_sub(*at_s) < FICKLE_S;
+        self.fickle.iter().any(recent)
+    }
+
+    fn remove_record(&mut self, contact: &Contact) {
         if let Some((depth, index)) = self.find(contact) {
             self.buckets[depth].remove(index);
             self.len = self.records().count();
@@ -205,12 +232,12 @@ impl Table {
         [own, deeper].into_iter().chain(shallower).map(|range| &self.buckets[range])
     }
 
-    /// The contact that was longest not heard of, if that is long enough for a question. It counts as asked.
+    /// The contact whose last answer is longest ago, if that is long enough for a question. It counts as asked.
     pub(crate) fn due_for_check(&mut self, now: Instant) -> Option<Contact> {
         let now_s = self.seconds(now);
         let due = |record: &&mut Record| {
-            let heard_s = record.answered_s.max(record.queried_s);
-            let is_silent = record.fails > 0 || now_s.saturating_sub(heard_s) >= CHECK_AFTER_S;
+            // Who queries us and answers nothing is no use to those who are told of it: queries do not count here.
+            let is_silent = record.fails > 0 || now_s.saturating_sub(record.answered_s) >= CHECK_AFTER_S;
             is_silent && now_s.saturating_sub(record.checked_s) >= CHECK_PAUSE_S
         };
         let live = self.buckets.iter_mut().flat_map(|bucket| &mut bucket.live);

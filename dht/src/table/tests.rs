@@ -1,7 +1,6 @@
 use super::*;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-use std::net::SocketAddr;
 
 const RTT: Duration = Duration::from_millis(80);
 
@@ -111,6 +110,28 @@ fn one_contact_per_network_and_bucket_except_in_local_networks() {
         let twin = Contact { id: world.contact(5, 1).id, ..local };
         assert_eq!(world.answered(twin), Insertion::Refused, "two ids at one endpoint");
     }
+}
+
+#[test]
+fn an_address_that_answers_under_changing_ids_has_no_place() {
+    let mut world = World::new();
+    let contact = world.contact(5, 1);
+    assert_eq!(world.answered(contact), Insertion::Added);
+    let changed = Contact { id: world.contact(2, 1).id, ..contact };
+    assert_eq!(world.answered(changed), Insertion::Refused);
+    assert_eq!(world.table.len(), 0, "and who it was is gone");
+    assert_eq!(world.answered(contact), Insertion::Refused);
+    let elsewhere = world.contact(5, 2);
+    assert_eq!(world.answered(elsewhere), Insertion::Added);
+    world.wait(31 * 60);
+    assert_eq!(world.answered(changed), Insertion::Added, "a restart is forgiven");
+    for number in 0..1000 {
+        let contact = world.contact(number % 30, 5000 + number);
+        world.answered(contact);
+        let changed = Contact { id: world.contact(7, 1).id, ..contact };
+        world.answered(changed);
+    }
+    assert!(world.table.fickle.len() <= FICKLE_MAX);
 }
 
 #[test]

@@ -55,30 +55,31 @@ impl Rig {
 
     /// Lets the node meet contacts until its table has `count`, and gives it time to calm down.
     pub(crate) fn fill(&mut self, count: usize) {
-        let own = self.node.node_ids()[0];
-        let mut rng = <rand_chacha::ChaCha8Rng as rand_core::SeedableRng>::seed_from_u64(3);
         for number in 0..100_000 {
             if self.node.stats(self.now).contacts >= count {
                 break;
             }
-            let addr = addr(number);
-            // As many in each bucket as a node in a network of millions knows.
-            let id = own.random_sharing(number % 30, &mut rng);
-            self.node.add_node(self.now, addr);
-            self.answer(id);
+            self.node.add_node(self.now, addr(number));
+            self.answer();
             self.now += Duration::from_millis(10);
         }
         self.now += Duration::from_secs(10);
         self.node.handle_timeout(self.now);
-        self.answer(own);
+        self.answer();
     }
 
-    /// Answers every query of the node with this id, from wherever it was sent to.
-    fn answer(&mut self, id: NodeId) {
+    /// Answers every query of the node in the name of whoever it was sent to.
+    fn answer(&mut self) {
+        let own = self.node.node_ids()[0];
         let mut answers: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
         while let Some(output) = self.node.poll_output() {
             let Output::Transmit { to, payload, .. } = output else { continue };
             let Ok(Message { transaction, body: Body::Query(_), .. }) = Message::decode(payload) else { continue };
+            let SocketAddr::V4(v4) = to else { continue };
+            let number = v4.ip().to_bits() >> 8;
+            let mut rng = <rand_chacha::ChaCha8Rng as rand_core::SeedableRng>::seed_from_u64(number.into());
+            // As many in each bucket as a node in a network of millions knows.
+            let id = own.random_sharing(number % 30, &mut rng);
             let mut datagram = Vec::new();
             let body = Body::Response(Response::new(id));
             Message { transaction, version: None, ip: None, body }.encode(&mut datagram);
