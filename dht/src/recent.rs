@@ -23,6 +23,11 @@ impl Recent {
     pub(crate) fn insert(&mut self, now: Instant, addr: SocketAddr) {
         self.since.insert(addr, now);
         self.order.push_back((now, addr));
+        self.expire(now);
+    }
+
+    /// Forgets what is too long ago, and gives memory back that a busy time took.
+    pub(crate) fn expire(&mut self, now: Instant) {
         let is_old = |at: Instant, lifetime| now.saturating_duration_since(at) >= lifetime;
         while let Some(&(at, oldest)) = self.order.front()
             && (self.order.len() > self.len_max || is_old(at, self.lifetime))
@@ -31,6 +36,9 @@ impl Recent {
             if self.since.get(&oldest) == Some(&at) {
                 self.since.remove(&oldest);
             }
+        }
+        if self.order.capacity() > 64 && self.order.len() < self.order.capacity() / 8 {
+            self.order.shrink_to(self.order.len() * 2);
         }
     }
 

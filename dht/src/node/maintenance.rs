@@ -29,6 +29,7 @@ impl Node {
             for face in self.faces.iter_mut().filter(|face| face.family == family) {
                 face.guard.filter_mut().admit_class_of(*addr);
                 if face.routers.insert(*addr) {
+                    face.table.remove_addr(*addr);
                     face.bootstrap_now(now);
                 }
             }
@@ -97,6 +98,7 @@ impl Node {
             self.seek_network(now, socket);
             self.care_for_table(now, SocketIndex(socket));
             self.faces[socket].peers.sweep(now);
+            self.faces[socket].silent.expire(now);
         }
         self.feed_starving(now);
         let due = |(id, operation): (&OperationId, &Operation)| match operation {

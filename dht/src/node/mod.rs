@@ -318,7 +318,7 @@ impl Node {
         face.silent.remove(from);
         face.routers.answered(&from);
         if !face.routers.contains(&from) {
-            face.table.answered(now, contact, rtt);
+            face.table.answered(now, contact);
         }
         if let Some(seen) = seen {
             self.handle_vote(now, socket, from, seen);

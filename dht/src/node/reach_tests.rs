@@ -176,3 +176,13 @@ fn the_search_begins_anew_once_the_table_was_healthy() {
     assert!(world.stats(2).contacts >= 8);
     assert_eq!(world.node(2).faces[0].bootstrap_pause, super::face::BOOTSTRAP_MIN);
 }
+
+#[test]
+fn a_contact_that_is_named_as_a_router_leaves_the_table() {
+    let mut world = World::of(5);
+    let contacts = world.stats(2).contacts;
+    world.command(2, |node, now| node.add_bootstrap(now, &[addr(3)]));
+    assert_eq!(world.stats(2).contacts, contacts - 1);
+    world.run(10 * SECOND);
+    assert!(world.node(2).faces[0].table.contacts().all(|contact| contact.addr != addr(3)));
+}

@@ -8,7 +8,7 @@ mod record;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bucket::{Bucket, K};
 use record::{GOOD_S, Record};
@@ -66,13 +66,12 @@ impl Table {
         self.records().map(Record::contact)
     }
 
-    /// A contact answered a query of ours after `rtt`.
-    pub(crate) fn answered(&mut self, now: Instant, contact: Contact, rtt: Duration) -> Insertion {
+    /// A contact answered a query of ours.
+    pub(crate) fn answered(&mut self, now: Instant, contact: Contact) -> Insertion {
         if contact.id == self.own_id {
             return Insertion::Refused;
         }
         let now_s = self.seconds(now);
-        let rtt_ms = u16::try_from(rtt.as_millis()).unwrap_or(u16::MAX);
         let depth = self.depth(&contact.id);
         if self.buckets.len() <= depth {
             self.buckets.resize_with(depth + 1, Bucket::default);
@@ -86,17 +85,16 @@ impl Table {
             if record.addr() == contact.addr {
                 record.answered_s = now_s;
                 record.fails = 0;
-                record.rtt_ms = rtt_ms;
                 return Insertion::Known;
             }
             // Whoever holds an id keeps it as long as it answers: nobody takes a place over by naming its id.
             if record.is_good(now_s) {
                 return Insertion::Refused;
             }
-            *record = Record::new(contact, now_s, rtt_ms);
+            *record = Record::new(contact, now_s);
             return Insertion::Known;
         }
-        let inserted = bucket.insert(Record::new(contact, now_s, rtt_ms), Bucket::capacity(depth));
+        let inserted = bucket.insert(Record::new(contact, now_s), Bucket::capacity(depth));
         self.len = self.records().count();
         inserted
     }
@@ -130,6 +128,17 @@ impl Table {
             && self.buckets[depth].fail(index)
         {
             self.len = self.records().count();
+        }
+    }
+
+    /// Whoever lives at this address is to be no contact.
+    pub(crate) fn remove_addr(&mut self, addr: SocketAddr) {
+        for bucket in &mut self.buckets {
+            bucket.spare.retain(|record| record.addr() != addr);
+        }
+        let found = self.records().find(|record| record.addr() == addr).map(Record::contact);
+        if let Some(contact) = found {
+            self.remove_record(&contact);
         }
     }
 

@@ -1,8 +1,7 @@
 use super::*;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-
-const RTT: Duration = Duration::from_millis(80);
+use std::time::Duration;
 
 fn own() -> NodeId {
     NodeId::new([0; 20])
@@ -37,7 +36,7 @@ impl World {
     }
 
     fn answered(&mut self, contact: Contact) -> Insertion {
-        let inserted = self.table.answered(self.now, contact, RTT);
+        let inserted = self.table.answered(self.now, contact);
         self.table.check_invariants();
         inserted
     }

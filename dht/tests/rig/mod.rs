@@ -63,9 +63,11 @@ impl Rig {
             self.answer();
             self.now += Duration::from_millis(10);
         }
-        self.now += Duration::from_secs(10);
-        self.node.handle_timeout(self.now);
-        self.answer();
+        for _ in 0..120 {
+            self.now += Duration::from_secs(1);
+            self.node.handle_timeout(self.now);
+            self.answer();
+        }
     }
 
     /// Answers every query of the node in the name of whoever it was sent to.
