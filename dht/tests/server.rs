@@ -297,7 +297,12 @@ fn no_reply_is_longer_than_1024_bytes_and_none_with_a_value_than_1400() {
     let value = [b"996:".to_vec(), vec![b'x'; 996]].concat();
     let target = item::immutable_target(&value);
     let token = rig.token(asker, target).unwrap();
-    assert!(rig.tell(asker, &query(STRANGER, true, Method::Put { token: &token, value: &value, mutable: None })) > 0);
+    assert!(
+        rig.tell(
+            asker,
+            &query(STRANGER, true, Method::Put { target: None, token: &token, value: &value, mutable: None })
+        ) > 0
+    );
     for (method, len_max) in [
         (Method::GetPeers { info_hash: INFO_HASH, noseed: false, scrape: false }, 1024),
         (Method::GetPeers { info_hash: INFO_HASH, noseed: false, scrape: true }, 1024),
