@@ -8,10 +8,6 @@ use crate::swarm::claim::{Claim, RIVALS_MAX, claimant};
 use crate::swarm::event::PeerKey;
 use crate::swarm::peer::Peer;
 
-/// Pieces a rival that may be started: with fewer, every one that is left is probably on its way to the rival with the better
-/// claim, and asking for it would be asking the seed for a second copy.
-const LAST_PIECES_PER_RIVAL: usize = 4;
-
 /// Chooses by our claim against the other peers that download.
 #[derive(Debug)]
 pub(super) struct Choice<'a> {
@@ -26,9 +22,10 @@ impl<'a> Choice<'a> {
         Self { ours: claimant(peer_id), peers, rivals: OnceCell::new() }
     }
 
-    /// Whether so few pieces may be started that all are probably on their way to somebody.
-    pub(super) fn are_last(&self, startable: usize) -> bool {
-        startable <= LAST_PIECES_PER_RIVAL * self.rivals().len()
+    /// Whether so few pieces may be started that all are probably on their way to somebody, when each of us has so many under
+    /// way at once. Asking a seed for one of them would be asking for a second copy.
+    pub(super) fn are_last(&self, startable: usize, under_way: usize) -> bool {
+        startable <= under_way * self.rivals().len()
     }
 
     /// The piece to start of several that are equally rare. With `first_only`, `None` when others have a better claim to each.

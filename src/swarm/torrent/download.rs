@@ -19,9 +19,10 @@ use crate::wire::{ALLOWED_FAST_COUNT, Message};
 const ALLOWED_FAST_AFTER: Duration = Duration::from_secs(2);
 /// Bytes that go to the disk in one run at most.
 const WRITE_RUN_MAX: u32 = 256 * 1024;
-/// The last pieces of a seed are left to the peers with a better claim, which will pass them on, for as long as so many pieces take:
-/// twice what is left for each, and no less or more than this.
-const LEAVE_PIECES: u32 = 8;
+/// Pieces that a peer has begun to send, or waits to hash and to tell of, besides those in its queue.
+const PIECES_UNDER_WAY_MIN: usize = 2;
+/// The last pieces of a seed are left to the peers with a better claim, which will pass them on, for twice as long as what
+/// each has under way takes, and no less or more than this.
 const LEAVE_MIN: Duration = Duration::from_millis(500);
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 /// They are left only where a piece takes at least so long: with a faster seed, waiting costs more than it spares.
@@ -139,12 +140,14 @@ impl Torrent {
             let piece_time = peer.asks.time_for(pieces.geometry().piece_len_nominal());
             let patient = peer.is_seed() && piece_time >= SLOW_PIECE && self.help_at.is_none_or(|at| now < at);
             let choice = Choice::new(&self.config.peer_id, &self.peers);
-            let spared = patient && choice.are_last(pieces.startable());
+            let piece_blocks = pieces.geometry().piece_len_nominal().div_ceil(BLOCK_LEN) as usize;
+            let under_way = PIECES_UNDER_WAY_MIN + peer.asks.depth.div_ceil(piece_blocks);
+            let spared = patient && choice.are_last(pieces.startable(), under_way);
             let best = |equal: &[PieceIndex]| choice.best(equal, spared);
             let asked = Asked { peer: key, count, spared };
             pieces.pick(asked, serves, best, &mut self.chance, &mut picked);
             if spared && picked.len() < count {
-                let leave = (piece_time * LEAVE_PIECES).clamp(LEAVE_MIN, LEAVE_MAX);
+                let leave = (piece_time * 2 * under_way as u32).clamp(LEAVE_MIN, LEAVE_MAX);
                 self.help_at.get_or_insert(now + leave);
             }
         }
