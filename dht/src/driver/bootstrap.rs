@@ -90,13 +90,14 @@ impl Hosts {
         Self { hosts: names.into_iter().map(host).collect(), start }
     }
 
-    /// Takes what came of looking up a name. Returns the addresses.
+    /// Takes what came of looking up a name. Returns the addresses, those of an earlier time where it failed this time.
     pub(super) fn handle_resolution(&mut self, Resolution { host, result }: Resolution) -> &[SocketAddr] {
         let Some(host) = self.hosts.get_mut(host) else { return &[] };
-        host.resolved = match result {
-            Ok(addrs) => Resolved::Found(addrs),
-            Err(error) => Resolved::Failed(reason(&error)),
-        };
+        match (result, &host.resolved) {
+            (Ok(addrs), _) => host.resolved = Resolved::Found(addrs),
+            (Err(_), Resolved::Found(_)) => {}
+            (Err(error), _) => host.resolved = Resolved::Failed(reason(&error)),
+        }
         match &host.resolved {
             Resolved::Found(addrs) => addrs,
             _ => &[],
@@ -198,6 +199,8 @@ mod tests {
         let addrs = hosts.handle_resolution(found(&["[::1]:6881".parse().unwrap(), HOST.into()])).to_vec();
         node.add_bootstrap(now + PATIENCE, &addrs);
         assert_eq!(state(&hosts, &node), BootstrapState::Silent);
+        let later = Resolution { host: 0, result: Err(io::Error::other("the resolver is down")) };
+        assert_eq!(hosts.handle_resolution(later), addrs, "what was found once is kept");
         assert!(hosts.is_waiting(&node));
 
         let mut other = Node::new(NodeConfig::default(), [2; 32], now);

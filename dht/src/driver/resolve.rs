@@ -8,6 +8,9 @@ use tokio::sync::mpsc;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// After this long a name is resolved again: a long-lived node notices that its hosts moved.
+const AGAIN: Duration = Duration::from_secs(30 * 60);
+
 /// What came of one try to resolve the name of a bootstrap host.
 #[derive(Debug)]
 pub(super) struct Resolution {
@@ -19,7 +22,8 @@ pub(super) struct Resolution {
 
 /// Resolves the name of a bootstrap host, `HOST:PORT`, to all its addresses, trying for ever: the network may come later.
 ///
-/// Hands over what came of each try. Ends once there are addresses, or when nobody waits for them any more.
+/// Hands over what came of each try. Once there are addresses it looks again now and then; it ends when nobody waits for
+/// them any more.
 pub(super) async fn resolve(host: usize, name: String, found: mpsc::Sender<Resolution>) {
     let mut pause = PAUSE_MIN;
     loop {
@@ -33,11 +37,12 @@ pub(super) async fn resolve(host: usize, name: String, found: mpsc::Sender<Resol
             Err(error) => tracing::info!(%name, %error, ?pause, "cannot resolve bootstrap host"),
         }
         // Without a receiver the node is gone, and so is the wish.
-        if found.send(Resolution { host, result }).await.is_err() || is_resolved {
+        if found.send(Resolution { host, result }).await.is_err() {
             return;
         }
+        let (wait, next_pause) = if is_resolved { (AGAIN, PAUSE_MIN) } else { (pause, (2 * pause).min(PAUSE_MAX)) };
         tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (2 * pause).min(PAUSE_MAX),
+            () = tokio::time::sleep(wait) => pause = next_pause,
             () = found.closed() => return,
         }
     }
@@ -51,11 +56,13 @@ mod tests {
     async fn addresses_and_names_of_this_machine_resolve() {
         for (number, name) in ["127.0.0.1:6881", "[::1]:6881", "localhost:6881"].into_iter().enumerate() {
             let (sender, mut receiver) = mpsc::channel(1);
-            resolve(number, name.to_owned(), sender).await;
+            let resolving = tokio::spawn(resolve(number, name.to_owned(), sender));
             let Resolution { host, result } = receiver.recv().await.unwrap();
             let addrs = result.unwrap();
             assert!(addrs.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 6881), "{name}: {addrs:?}");
             assert_eq!(host, number);
+            drop(receiver);
+            resolving.await.unwrap();
         }
     }
 

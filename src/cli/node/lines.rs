@@ -41,8 +41,16 @@ pub(super) fn summary(status: &Status) -> String {
     if let Some(bytes) = status.resident_bytes {
         let _ = write!(text, ", {} of memory", HumanBytes(bytes));
     }
+    if let Some(lost @ 1..) = lost(status) {
+        let _ = write!(text, ", {lost} lost before they were read");
+    }
     let _ = write!(text, ", up {}", HumanDuration(status.uptime));
     text
+}
+
+/// Datagrams that the system lost before they were read.
+fn lost(status: &Status) -> Option<u64> {
+    status.receive_drops.as_ref().map(|drops| drops.iter().sum())
 }
 
 fn names(counts: &PerKind) -> Vec<(&'static str, u64)> {
@@ -92,6 +100,7 @@ pub(super) fn status_json(status: &Status) -> Value {
         "queries_in": kinds_json(&traffic.queries_in), "queries_out": kinds_json(&traffic.queries_out),
         "drops": object_of(traffic.drops.iter()),
         "memory_bytes": status.resident_bytes,
+        "receive_drops": lost(status),
         "node_ids": id_texts(&status.ids),
         "bootstrap": hosts,
     });

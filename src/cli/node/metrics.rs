@@ -63,6 +63,13 @@ pub(super) fn render(status: &Status, addrs: &[SocketAddr]) -> String {
     for (reason, count) in traffic.drops.iter() {
         text.sample("magnes_dht_drops_total", &[("reason", reason)], count as f64);
     }
+    if let Some(drops) = &status.receive_drops {
+        let name = "magnes_dht_receive_drops_total";
+        text.family(name, "counter", "Datagrams that the system lost because they were not read in time.");
+        for (addr, count) in addrs.iter().zip(drops) {
+            text.sample(name, &[("addr", &addr.to_string())], *count as f64);
+        }
+    }
     text.family("magnes_dht_bootstrap_host_up", "gauge", "Whether a bootstrap host has answered (1), or failed (0).");
     for host in status.hosts.iter().filter(|host| is_known(&host.state)) {
         let is_up = f64::from(u8::from(host.state == BootstrapState::Answered));
@@ -134,6 +141,7 @@ mod tests {
             ids: vec![NodeId::new([0xab; 20])],
             hosts: Vec::new(),
             resident_bytes: Some(14 << 20),
+            receive_drops: Some(vec![7]),
             uptime: Duration::from_secs(5),
         }
     }
@@ -171,6 +179,7 @@ mod tests {
             "magnes_dht_queries_received_total{kind=\"get_peers\"} 0\n",
             "magnes_dht_drops_total{reason=\"prefix_bytes\"} 0\n",
             "process_resident_memory_bytes 14680064\n",
+            "magnes_dht_receive_drops_total{addr=\"192.0.2.1:6881\"} 7\n",
             "magnes_dht_socket_info{addr=\"192.0.2.1:6881\",node_id=\"abababababababababababababababababababab\"} 1\n",
         ] {
             assert!(text.contains(wanted), "{wanted}: {text}");

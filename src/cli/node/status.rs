@@ -15,6 +15,8 @@ pub(super) struct Status {
     pub(super) ids: Vec<NodeId>,
     pub(super) hosts: Vec<BootstrapHost>,
     pub(super) resident_bytes: Option<u64>,
+    /// Datagrams that the system lost before they were read, for each address.
+    pub(super) receive_drops: Option<Vec<u64>>,
     pub(super) uptime: Duration,
 }
 
@@ -27,6 +29,7 @@ impl Status {
             ids: dht.node_ids().await?,
             hosts: dht.bootstrap_hosts().await?,
             resident_bytes: process::resident_bytes(),
+            receive_drops: process::receive_drops(dht.local_addrs()),
             uptime: elapsed(),
         })
     }
@@ -41,7 +44,7 @@ impl Status {
 pub(super) struct Rates {
     before: Traffic,
     after: Traffic,
-    /// In seconds; never 0.
+    /// In seconds, at least one: what a start of a few milliseconds had to do is no rate.
     time_s: f64,
 }
 
@@ -49,7 +52,7 @@ impl Rates {
     /// What happened from `before` on. Without that, everything since the start.
     pub(super) fn between(before: Option<&Status>, after: &Status) -> Self {
         let since = before.map_or(Duration::ZERO, |before| before.uptime);
-        let time_s = after.uptime.saturating_sub(since).as_secs_f64().max(0.001);
+        let time_s = after.uptime.saturating_sub(since).as_secs_f64().max(1.0);
         let before = before.map_or(Traffic::default(), |before| before.stats.traffic);
         Self { before, after: after.stats.traffic, time_s }
     }
