@@ -6,6 +6,7 @@
 mod program;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use program::{Ended, Program, run};
 use serde_json::Value;
@@ -136,6 +137,13 @@ fn a_publishers_magnet_link_leads_to_the_torrent() {
     let magnet: Value = serde_json::from_str(&seeder.line_with("\"magnet\"")).unwrap();
     let info_hash = magnet["info_hash"].as_str().unwrap();
     seeder.line_with("\"listening\"");
+
+    // A seed announces itself as one.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // The announce may be under way: until it is there, nobody knows the torrent.
+    while ask(home, &bootstrap, &["scrape", info_hash]).1[0]["seeds"] != 1 {
+        assert!(Instant::now() < deadline, "no seed is counted");
+    }
 
     done(ask(home, NOBODY, &["keygen", "me.key"]));
     let put = ["put", "--key", "me.key", "--salt", "n", "--torrent", info_hash];

@@ -54,7 +54,7 @@ async fn what_one_node_announces_another_finds() {
 async fn a_guard_keeps_announcing_the_port_of_the_socket() {
     let (_router, nodes) = network(3).await;
     let info_hash = InfoHash::new([8; 20]);
-    let guard = nodes[0].keep_announced(info_hash, AnnouncePort::Implied);
+    let guard = nodes[0].keep_announced(info_hash, AnnouncePort::Implied, false);
     let found = soon(async {
         loop {
             if let Some(found) = nodes[2].get_peers(info_hash).next().await {

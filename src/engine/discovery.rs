@@ -36,19 +36,30 @@ pub(super) struct Discovery {
     /// Nodes that the torrent names, for as long as the DHT has not answered.
     nodes: Vec<SocketAddr>,
     ready: bool,
+    /// Whether we are announced as a seed, which others count apart (BEP 33).
+    seed: bool,
     /// Keeps us announced for as long as the torrent lives.
-    _announce: AnnounceGuard,
+    announce: AnnounceGuard,
 }
 
 impl Discovery {
     /// Begins to announce; the first search is due at once. TCP and UDP share a port number, so the port that is announced is
     /// the one our datagrams come from: that holds behind address translation too.
     pub(super) fn new(dht: Dht, info_hash: InfoHash) -> Self {
-        let announce = dht.keep_announced(info_hash, AnnouncePort::Implied);
+        let announce = dht.keep_announced(info_hash, AnnouncePort::Implied, false);
         let schedule = SearchSchedule::new(Instant::now());
         let mut ticks = interval(STATE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { dht, info_hash, schedule, search: None, ticks, nodes: Vec::new(), ready: false, _announce: announce }
+        let (search, nodes) = (None, Vec::new());
+        Self { dht, info_hash, schedule, search, ticks, nodes, ready: false, seed: false, announce }
+    }
+
+    /// We have all of the torrent, or no longer so: it is announced anew if that is news.
+    pub(super) fn set_seed(&mut self, seed: bool) {
+        if self.seed != seed {
+            self.seed = seed;
+            self.announce = self.dht.keep_announced(self.info_hash, AnnouncePort::Implied, seed);
+        }
     }
 
     /// When a search is due, given that the torrent wants peers.

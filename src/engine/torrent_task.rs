@@ -22,7 +22,7 @@ use super::opening::{Opening, Surveyed};
 use super::outbox::Outbox;
 use super::peer_task::{self, arm, link_config};
 use super::progress::{Phase, Progress, Stall, TorrentError, TorrentEvent, TorrentState};
-use crate::model::{FileSelection, Info, InfoHash, PeerAddr, PeerId, PieceIndex};
+use crate::model::{Bitfield, FileSelection, Info, InfoHash, PeerAddr, PeerId, PieceIndex};
 use crate::storage::{DiskError, Done, ExistingData, Job, Layout, Resume, StateLock, StoreId};
 use crate::swarm::{self, CloseCause, DiskEvent, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
 use crate::wire::{ExtendedHandshake, LinkConfig};
@@ -149,6 +149,9 @@ impl TorrentTask {
         let mut mails = Vec::with_capacity(MAILS_PER_TURN);
         loop {
             self.carry_out();
+            if let Some(discovery) = &mut self.discovery {
+                discovery.set_seed(self.torrent.have().is_some_and(Bitfield::is_full));
+            }
             self.publish(Instant::now());
             if self.stop.is_some() {
                 break;

@@ -67,9 +67,9 @@ impl Dht {
         self.start(Request::Announce { info_hash, port, seed }).find(outcome).await
     }
 
-    /// Announces a torrent now and again, as long as the guard that is returned lives.
-    pub fn keep_announced(&self, info_hash: InfoHash, port: AnnouncePort) -> AnnounceGuard {
-        AnnounceGuard::new(self.start(Request::KeepAnnounced { info_hash, port, seed: false }))
+    /// Announces a torrent now and again, as a seed or not, as long as the guard that is returned lives.
+    pub fn keep_announced(&self, info_hash: InfoHash, port: AnnouncePort, seed: bool) -> AnnounceGuard {
+        AnnounceGuard::new(self.start(Request::KeepAnnounced { info_hash, port, seed }))
     }
 
     /// The nodes nearest to a point, nearest first.
