@@ -20,7 +20,7 @@ pub struct OperationId(pub(crate) u64);
 /// Which port an announce names (BEP 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnnouncePort {
-    /// This TCP port.
+    /// This TCP port. 0 is none, and counts as [`AnnouncePort::Implied`].
     Explicit(u16),
     /// The one that our datagrams come from: right behind address translation too, when TCP and UDP share a number.
     Implied,

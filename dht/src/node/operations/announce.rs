@@ -16,8 +16,8 @@ pub(in crate::node) struct Announce {
 impl Announce {
     pub(super) fn method<'a>(&self, token: &'a [u8]) -> Method<'a> {
         let (port, implied_port) = match self.port {
-            AnnouncePort::Explicit(port) => (port, false),
-            AnnouncePort::Implied => (PORT_OF_NO_MEANING, true),
+            AnnouncePort::Explicit(port) if port != 0 => (port, false),
+            AnnouncePort::Explicit(_) | AnnouncePort::Implied => (PORT_OF_NO_MEANING, true),
         };
         let Self { info_hash, seed, .. } = *self;
         Method::AnnouncePeer { info_hash, port: Some(port), implied_port, seed, token }
