@@ -389,6 +389,9 @@ pub struct Stats {
     pub stored_peers: usize,
     /// Items stored for others (BEP 44).
     pub stored_items: usize,
+    /// Nodes of the network, of the larger one where there are two families, as the lookups of this session tell; `None`
+    /// while they were too few.
+    pub network_nodes: Option<u64>,
     /// What was received and sent, by kind.
     pub traffic: Traffic,
 }

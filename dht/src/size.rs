@@ -8,8 +8,12 @@ use crate::{Distance, Target};
 const LOOKUPS_MAX: usize = 64;
 /// Fewer say too little.
 const LOOKUPS_MIN: usize = 4;
-/// Nodes near the target that a lookup has to have found.
+/// Nodes near the target that a lookup has to have found, and that are looked at. More would have less chance in it, but
+/// of those behind the eighth a lookup misses many.
 const NODES_MIN: usize = 8;
+/// Share of the nearest nodes that a lookup finds: the others' answers are lost, or nobody who was asked knew them. As
+/// measured with half of all contacts dead and 2 % loss (testnet/README.md).
+const FOUND_SHARE: f64 = 0.94;
 
 /// What lookups say about the size of the network.
 ///
@@ -38,7 +42,7 @@ impl SizeEstimate {
             return None;
         }
         let mean = self.lookups.iter().map(|(_, last)| last).sum::<f64>() / self.lookups.len() as f64;
-        Some(NODES_MIN as f64 / mean.max(f64::MIN_POSITIVE))
+        Some(NODES_MIN as f64 / FOUND_SHARE / mean.max(f64::MIN_POSITIVE))
     }
 
     /// The distance at which the eighth node from any point is to be expected.
@@ -57,7 +61,7 @@ mod tests {
     use super::*;
     use crate::NodeId;
     use rand_chacha::ChaCha8Rng;
-    use rand_core::SeedableRng;
+    use rand_core::{Rng, SeedableRng};
 
     fn point(chance: &mut ChaCha8Rng) -> Target {
         Target::new(*NodeId::random(chance).as_bytes())
@@ -72,7 +76,8 @@ mod tests {
             let target = point(&mut chance);
             let mut distances: Vec<Distance> = nodes.iter().map(|node| target.distance(node)).collect();
             distances.sort_unstable();
-            size.handle_lookup(target, distances.into_iter().take(8));
+            let found = distances.into_iter().filter(|_| chance.next_u32() as f64 / 2f64.powi(32) < FOUND_SHARE);
+            size.handle_lookup(target, found);
         }
         let nodes = size.nodes().unwrap();
         assert!((4300.0..5700.0).contains(&nodes), "{nodes}");
@@ -92,7 +97,7 @@ mod tests {
             size.handle_lookup(point(&mut chance), std::iter::repeat_n(Distance::from_share(0.001), 8));
         }
         let nodes = size.nodes().unwrap();
-        assert!((8000.0..8600.0).contains(&nodes), "{nodes}");
+        assert!((8600.0..9400.0).contains(&nodes), "{nodes}");
         size.handle_lookup(point(&mut chance), std::iter::repeat_n(Distance::from_share(0.001), 7));
         assert_eq!(size.nodes(), Some(nodes), "seven nodes are no lookup");
     }

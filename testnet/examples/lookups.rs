@@ -6,8 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use magnes_dht::NodeConfig;
-use magnes_testnet::{LookupStudy, Network, PopulationConfig};
+use magnes_testnet::{LookupStudy, PopulationConfig};
 
 const HELP: &str = "\
 lookups [OPTIONS]
@@ -16,6 +15,8 @@ lookups [OPTIONS]
   --scattered       hardly two tables name the same dead node
   --loss SHARE      share of the datagrams that are lost (0.02)
   --hostile SHARE   share of the nodes that name made-up nodes only (0)
+  --crowd           64 nodes around each of 16 targets; --crowd-fits: with ids that fit their addresses (BEP 42)
+  --size            the error of the size that is estimated from 16 lookups
   --nat             31 % of the nodes restricted, 11 % firewalled
   --lifted          no budget of new endpoints: by default 40 a second and 600 in 30 seconds
   --lookups N       lookups, each from a node of its own (400)
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
 fn parse(mut args: impl Iterator<Item = String>) -> Result<LookupStudy, String> {
     let population = PopulationConfig { nodes: 10_000, dead: 0.5, ..PopulationConfig::default() };
     let mut lift = false;
-    let mut study = LookupStudy { population, network: Network::default(), node: NodeConfig::default(), lookups: 400 };
+    let mut study = LookupStudy { population, lookups: 400, ..LookupStudy::default() };
     while let Some(name) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{name} wants a value\n\n{HELP}"));
         match name.as_str() {
@@ -46,6 +47,11 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<LookupStudy, String> 
             "--scattered" => study.population.dead_are_scattered = true,
             "--loss" => study.network.loss = number(&value()?)?,
             "--hostile" => study.population.hostile = number(&value()?)?,
+            "--crowd" | "--crowd-fits" => {
+                (study.crowded, study.lookups_before, study.announces) = (16, 8, true);
+                study.population.crowd_fits = name == "--crowd-fits";
+            }
+            "--size" => study.lookups_before = 16,
             "--nat" => study.population.nat_mix = true,
             "--lifted" => lift = true,
             "--lookups" => study.lookups = number(&value()?)?,
@@ -81,4 +87,23 @@ fn report(study: &LookupStudy) {
         figures.recall_mean(),
         figures.first.iter().filter(|first| **first < Duration::from_secs(60)).count(),
     );
+    if !figures.told.is_empty() {
+        let share = |least: usize| {
+            figures.told.iter().filter(|told| **told >= least).count() as f64 / figures.told.len() as f64
+        };
+        println!(
+            "announces reached {:.2} of the 8 nearest honest nodes on average, at least 4 in {:.1} % of the cases",
+            figures.told.iter().sum::<usize>() as f64 / figures.told.len() as f64,
+            100.0 * share(4)
+        );
+    }
+    if study.lookups_before > 3 {
+        println!(
+            "size after {} lookups: {:.0} on average; error p50 {:.1} %, p90 {:.1} %",
+            study.lookups_before,
+            figures.size_mean(),
+            100.0 * figures.size_error(study.population.nodes, 50),
+            100.0 * figures.size_error(study.population.nodes, 90)
+        );
+    }
 }

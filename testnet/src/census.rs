@@ -13,6 +13,9 @@ pub(crate) const K: usize = 8;
 
 const ID_BITS: usize = 160;
 
+/// Of its crowd, a node knows as many.
+const CROWD_NAMED: usize = 32;
+
 /// Every address of the population is from here up: 16.0.0.0 to 79.255.255.255, public and free of special networks.
 pub(crate) const IP_FIRST: u32 = 0x1000_0000;
 pub(crate) const IPS: u64 = 0x4000_0000;
@@ -28,6 +31,8 @@ pub enum Conduct {
     Honest,
     /// It names only nodes that it makes up, nearer to the target than any that exists, and knows no peers.
     Polluting,
+    /// It placed itself beside a target and names only others that did.
+    Crowding,
 }
 
 /// Who there is. Tables are drawn from it when they are first looked at.
@@ -49,7 +54,11 @@ impl Census {
     pub(crate) fn table_of(&self, index: usize) -> Vec<Contact> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(index as u64 + 1);
-        self.draw_table(&self.nodes[index].id, |_| K, &mut rng)
+        let own = self.nodes[index].id;
+        if self.traits[index].0 == Conduct::Crowding {
+            return self.closest(&own.into(), CROWD_NAMED, |conduct, _| conduct == Conduct::Crowding);
+        }
+        self.draw_table(&own, |_| K, &mut rng)
     }
 
     pub(crate) fn closest(&self, target: &Target, count: usize, accept: impl Fn(Conduct, Nat) -> bool) -> Vec<Contact> {
@@ -111,6 +120,25 @@ impl Census {
         let range = range_of(&self.nodes, &(bounded(own, bit + 1, 0)..=bounded(own, bit + 1, 0xff)));
         self.nodes[range].iter().any(|node| node.id != *own)
     }
+}
+
+/// Nodes that share at least `bits` bits with a target, with ids that fit their addresses (BEP 42) or not.
+pub(crate) fn draw_crowd(target: &Target, count: usize, bits: u32, fits: bool, rng: &mut impl Rng) -> Vec<Contact> {
+    let draw = |rng: &mut _| loop {
+        let addr = draw_addr(IP_FIRST, IPS, rng);
+        let mut id = *NodeId::for_address(addr.ip(), rng).as_bytes();
+        // Behind the bits that the address prescribes, the target's; the last byte tells them apart.
+        id[2] = (id[2] & 0xf8) | (target.as_bytes()[2] & 0x07);
+        id[3..19].copy_from_slice(&target.as_bytes()[3..19]);
+        if !fits {
+            id[..3].copy_from_slice(&target.as_bytes()[..3]);
+        }
+        let id = NodeId::new(id);
+        if target.distance(&id).common_bits() >= bits {
+            return Contact { id, addr };
+        }
+    };
+    (0..count).map(|_| draw(rng)).collect()
 }
 
 /// A number out of `range` that was not taken yet; there has to be one.

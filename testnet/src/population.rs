@@ -5,7 +5,7 @@ use magnes_dht::{Contact, InfoHash, NodeId, Target};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::census::{Census, Conduct, DEAD_IP_FIRST, DEAD_IPS, IP_FIRST, IPS, K, draw_nodes};
+use crate::census::{Census, Conduct, DEAD_IP_FIRST, DEAD_IPS, IP_FIRST, IPS, K, draw_crowd, draw_nodes};
 use crate::nat::Nat;
 use crate::network::unit;
 use crate::responder::Responder;
@@ -34,6 +34,12 @@ pub struct PopulationConfig {
     pub hostile: f64,
     /// Whether a part of the nodes is behind routers that let nobody in.
     pub nat_mix: bool,
+    /// Targets that a crowd gathers around.
+    pub crowded: Vec<Target>,
+    /// Nodes of each crowd, nearer than most others.
+    pub crowd: usize,
+    /// Whether their ids fit their addresses (BEP 42), which takes an attacker many addresses.
+    pub crowd_fits: bool,
     /// Repeats it.
     pub seed: u64,
 }
@@ -41,7 +47,17 @@ pub struct PopulationConfig {
 impl Default for PopulationConfig {
     /// A thousand nodes, all of them honest and reachable, and every entry of every table one of them.
     fn default() -> Self {
-        Self { nodes: 1000, dead: 0.0, dead_are_scattered: false, hostile: 0.0, nat_mix: false, seed: 1 }
+        Self {
+            nodes: 1000,
+            dead: 0.0,
+            dead_are_scattered: false,
+            hostile: 0.0,
+            nat_mix: false,
+            crowded: Vec::new(),
+            crowd: 64,
+            crowd_fits: false,
+            seed: 1,
+        }
     }
 }
 
@@ -59,14 +75,22 @@ impl Population {
     /// Draws ids that fit their addresses (BEP 42).
     pub fn new(config: &PopulationConfig) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        let nodes = draw_nodes(config.nodes, IP_FIRST, IPS, &mut rng);
+        let honest = draw_nodes(config.nodes, IP_FIRST, IPS, &mut rng);
+        let traits = honest.iter().map(|_| draw_traits(config, &mut rng)).collect::<Vec<_>>();
+        // The eight nearest of all share three bits less on average.
+        let bits = config.nodes.ilog2() + 1;
+        let crowd = |target| draw_crowd(target, config.crowd, bits, config.crowd_fits, &mut rng);
+        let crowds: Vec<Contact> = config.crowded.iter().flat_map(crowd).collect();
+        let crowds = crowds.into_iter().map(|node| (node, (Conduct::Crowding, Nat::Open)));
+        let mut all: Vec<(Contact, (Conduct, Nat))> = honest.into_iter().zip(traits).chain(crowds).collect();
+        all.sort_unstable_by_key(|(node, _)| *node);
+        let (nodes, traits) = all.into_iter().unzip();
         let ghosts = match config.dead {
             0.0 => 0,
             _ if config.dead_are_scattered => (config.nodes * GHOSTS_PER_NODE).min(GHOSTS_MAX),
             dead => (config.nodes as f64 * dead / (1.0 - dead).max(0.01)) as usize,
         };
         let ghosts = draw_nodes(ghosts, DEAD_IP_FIRST, DEAD_IPS, &mut rng);
-        let traits = nodes.iter().map(|_| draw_traits(config, &mut rng)).collect();
         let (dead_are_scattered, dead, seed) = (config.dead_are_scattered, config.dead, config.seed);
         Self { census: Rc::new(Census { nodes, traits, ghosts, dead_are_scattered, dead, seed }), rng }
     }

