@@ -218,8 +218,8 @@ impl Lookup {
     }
 
     /// The nodes that are to hold what the target names, nearest first: the closest, others as near as those, and where
-    /// that is a crowd, everybody within the distance at which the eighth is to be expected. So nobody who gathers
-    /// around a target keeps it from the honest ones.
+    /// that is a crowd, everybody within the distance at which the eighth is to be expected: so a crowd does not keep it
+    /// from the others that the lookup found.
     pub(crate) fn holders(&self) -> impl Iterator<Item = (Contact, Option<&[u8]>)> {
         let last = self.closest().last().map(|(contact, _)| self.target.distance(&contact.id));
         let bound = last.max(self.reach.filter(|_| last.is_some()));
