@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand_core::Rng;
 
 use super::Node;
-use super::face::{BOOTSTRAP_MAX, Face};
+use super::face::{BOOTSTRAP_MAX, BOOTSTRAP_MIN, Face};
 use super::operations::{Keep, Kind, Operation};
 use crate::event::{OperationId, SocketIndex};
 use crate::lookup::K;
@@ -17,6 +17,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// Bits that the target of a search for the neighbourhood shares with the own id: near, and not exactly there, so that
 /// nobody can place itself beside us for certain.
 const NEIGHBOURHOOD_BITS: u32 = 100;
+/// Later searches go to points that share fewer bits than this with it.
+const SEARCH_BITS_MAX: u32 = 8;
 /// Contacts of an earlier session that are tried.
 const SAVED_MAX: usize = 200;
 
@@ -122,9 +124,12 @@ impl Node {
         if face.table.len() >= K || !knows || now < face.bootstrap_at {
             return;
         }
+        // Should the way there be blocked by dead nodes, it is looked for from anywhere else.
+        let is_first = face.bootstrap_pause <= BOOTSTRAP_MIN;
         face.bootstrap_at = now + face.bootstrap_pause;
         face.bootstrap_pause = (face.bootstrap_pause * 2).min(BOOTSTRAP_MAX);
-        let target = face.table.own_id().random_sharing(NEIGHBOURHOOD_BITS, &mut self.chance);
+        let bits = if is_first { NEIGHBOURHOOD_BITS } else { self.chance.next_u32() % SEARCH_BITS_MAX };
+        let target = face.table.own_id().random_sharing(bits, &mut self.chance);
         self.start_lookup(now, target.into(), Kind::Table, None);
     }
 
