@@ -18,7 +18,7 @@ const DEPTH_MIN: usize = 2;
 const REQUEST_QUEUE_UNTOLD: u32 = 250;
 /// Requests under way cover the round trip and this much. Less would let a peer run dry while we are busy; more only waits
 /// in its queue, while others might have had the blocks sooner and a piece takes longer until it can be passed on.
-const ASK_AHEAD: Duration = Duration::from_millis(200);
+const ASK_AHEAD: Duration = Duration::from_millis(100);
 /// The rate that the depth follows looks back about this far.
 const DEPTH_RATE_WINDOW: Duration = Duration::from_secs(2);
 /// A peer that rejects what it might serve is left alone for so long; twice as long each further time.
@@ -424,7 +424,7 @@ mod tests {
         round(&mut asks, start + quick * 4, Duration::from_millis(420));
         assert_eq!(asks.depth, 128, "they waited");
         asks.adapt(start + Duration::from_secs(1), 500);
-        assert_eq!(asks.depth, 51, "0.21 s at the 240 blocks/s of this second");
+        assert_eq!(asks.depth, 27, "0.11 s at the 240 blocks/s of this second");
     }
 
     #[test]
