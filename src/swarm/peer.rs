@@ -296,6 +296,11 @@ impl Asks {
         self.refused.clear();
     }
 
+    /// The peer tells of a piece: it may have what it rejected before.
+    pub(super) fn handle_have(&mut self, piece: PieceIndex) {
+        self.refused.retain(|refused| *refused != piece);
+    }
+
     /// Whether the peer rejected a request for this piece.
     pub(super) fn has_refused(&self, piece: PieceIndex) -> bool {
         self.refused.contains(&piece)
@@ -469,6 +474,9 @@ mod tests {
         }
         assert_eq!(rests, [1, 2, 4, 8, 16, 32, 64, 128, 128, 128]);
         assert!(asks.has_refused(PieceIndex::new(0)));
+        asks.handle_have(PieceIndex::new(0));
+        assert!(!asks.has_refused(PieceIndex::new(0)));
+        asks.handle_reject(now, PieceIndex::new(0));
         asks.push(now, block(2));
         assert!(asks.handle_block(now, &block(2), 500) && asks.room(now) > 0);
         asks.handle_unchoke();

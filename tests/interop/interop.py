@@ -45,7 +45,8 @@ def digests(folder):
     for parent, _, names in os.walk(os.path.join(folder, "payload")):
         for name in names:
             path = os.path.join(parent, name)
-            with open(path, "rb") as file:
+            # Some clients rename a file when it is whole, maybe at this moment.
+            with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                 found[os.path.relpath(path, folder)] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 

@@ -94,6 +94,7 @@ impl Torrent {
         if !pieces.geometry().contains(piece) {
             return self.close(now, key, CloseReason::BadRange);
         }
+        peer.asks.handle_have(piece);
         let PeerPieces::Some(field) = &mut peer.pieces else { return };
         if !field.insert(piece) {
             return;
