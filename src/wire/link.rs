@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
-use crate::model::{BLOCK_LEN, Block, INFO_LEN_MAX, InfoHash, PeerId};
+use crate::model::{BLOCK_LEN, INFO_LEN_MAX, InfoHash, PeerId};
 
 use super::codec::{self, Frame, Limits, PREFIX_LEN, id};
 use super::extension::{self, HANDSHAKE_ID, UT_METADATA_ID_OURS};
@@ -204,11 +204,6 @@ impl Link {
         }
         self.sent_at = now;
         Ok(())
-    }
-
-    /// Takes back a queued block of which nothing is written: the peer cancelled it, or we choke. Returns whether.
-    pub fn cancel_piece(&mut self, block: &Block) -> bool {
-        self.send.cancel_piece(block)
     }
 
     /// Appends what is to be written next, at most [`TRANSMIT_SLICES_MAX`](super::TRANSMIT_SLICES_MAX) slices; returns

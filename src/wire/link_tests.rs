@@ -2,7 +2,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::PieceIndex;
+use crate::model::{Block, PieceIndex};
 
 const HASH: InfoHash = InfoHash::new([9; 20]);
 

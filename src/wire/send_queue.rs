@@ -3,7 +3,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::model::{Block, PieceIndex};
+use crate::model::PieceIndex;
 
 use super::codec::{self, PIECE_HEADER_LEN};
 
@@ -36,7 +36,7 @@ pub struct Transmitted {
 #[derive(Debug)]
 enum Segment {
     Control(Vec<u8>),
-    Piece { block: Block, header: [u8; PIECE_HEADER_LEN], data: Bytes },
+    Piece { header: [u8; PIECE_HEADER_LEN], data: Bytes },
 }
 
 impl Segment {
@@ -92,28 +92,15 @@ impl SendQueue {
 
     pub(super) fn push_piece(&mut self, piece: PieceIndex, begin: u32, data: Bytes) -> Result<(), SendError> {
         let segment_len = PIECE_HEADER_LEN + data.len();
-        let len = u32::try_from(data.len()).map_err(|_| SendError::QueueFull)?;
-        // A block longer than the whole budget goes alone.
-        if self.len > 0 && self.len.saturating_add(segment_len) > self.len_max {
+        // A block longer than the whole budget goes alone; one whose length the frame cannot tell, not at all.
+        let is_too_long = u32::try_from(data.len()).is_err();
+        if is_too_long || self.len > 0 && self.len.saturating_add(segment_len) > self.len_max {
             return Err(SendError::QueueFull);
         }
         let header = codec::piece_header(piece, begin, data.len());
-        self.segments.push_back(Segment::Piece { block: Block { piece, begin, len }, header, data });
+        self.segments.push_back(Segment::Piece { header, data });
         self.len += segment_len;
         Ok(())
-    }
-
-    /// Takes back a block of which nothing is written.
-    pub(super) fn cancel_piece(&mut self, wanted: &Block) -> bool {
-        let started = usize::from(self.front_sent > 0);
-        let queued = self.segments.iter().enumerate().skip(started);
-        let at = queued.filter_map(|(at, segment)| match segment {
-            Segment::Piece { block, .. } if block == wanted => Some(at),
-            _ => None,
-        });
-        let Some(removed) = at.last().and_then(|at| self.segments.remove(at)) else { return false };
-        self.len -= removed.len();
-        true
     }
 
     pub(super) fn poll_transmit<'a>(&'a self, slices: &mut Vec<IoSlice<'a>>) -> usize {
@@ -199,19 +186,6 @@ mod tests {
             }
             assert_eq!((sent, payload), (all, 10));
         }
-    }
-
-    #[test]
-    fn a_block_is_taken_back_only_before_its_first_byte_is_written() {
-        let mut queue = SendQueue::new(1000);
-        let block = |begin| Block { piece: PieceIndex::new(0), begin, len: 4 };
-        queue.push_piece(PieceIndex::new(0), 0, Bytes::from_static(b"aaaa")).unwrap();
-        queue.push_piece(PieceIndex::new(0), 4, Bytes::from_static(b"bbbb")).unwrap();
-        queue.handle_transmitted(1);
-        assert!(!queue.cancel_piece(&block(0)));
-        assert!(queue.cancel_piece(&block(4)) && !queue.cancel_piece(&block(4)));
-        queue.check_invariants();
-        assert_eq!(queue.len(), PIECE_HEADER_LEN + 4 - 1);
     }
 
     #[test]
