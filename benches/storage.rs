@@ -49,18 +49,7 @@ fn content(len: usize) -> Vec<u8> {
 }
 
 fn layout(folder: &Path, hashed: HashedPath) -> Arc<Layout> {
-    let torrent = NewTorrent {
-        name: hashed.name,
-        files: hashed.files,
-        total_len: hashed.total_len,
-        piece_len: hashed.piece_len,
-        pieces: hashed.pieces,
-        private: false,
-        comment: None,
-        created_by: None,
-        creation_date: None,
-        nodes: Vec::new(),
-    };
+    let torrent = NewTorrent::from(hashed);
     Arc::new(Layout::new(folder, Arc::new(Metainfo::parse(torrent.encode()).unwrap().info)))
 }
 

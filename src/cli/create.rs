@@ -88,19 +88,9 @@ pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<(
         error => Failure::new(Exit::Usage, error),
     })?;
     bar.finish_and_clear();
-    let new = NewTorrent {
-        name: hashed.name,
-        files: hashed.files,
-        total_len: hashed.total_len,
-        piece_len: hashed.piece_len,
-        pieces: hashed.pieces,
-        private: false,
-        comment: None,
-        created_by: Some(concat!("magnes ", env!("CARGO_PKG_VERSION")).to_owned()),
-        creation_date: None,
-        nodes: Vec::new(),
-    };
-    Ok((new, hashed.folder))
+    let folder = hashed.folder.clone();
+    let created_by = Some(concat!("magnes ", env!("CARGO_PKG_VERSION")).to_owned());
+    Ok((NewTorrent { created_by, ..hashed.into() }, folder))
 }
 
 /// Reads back what was made: names that another client could not use are refused here.

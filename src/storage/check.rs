@@ -65,18 +65,7 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let threads = |count| NonZeroUsize::new(count).unwrap();
         let hashed = hash_path(&path, Some(16_384), threads(3), |_, _| ()).unwrap();
-        let torrent = NewTorrent {
-            name: hashed.name,
-            files: hashed.files,
-            total_len: hashed.total_len,
-            piece_len: hashed.piece_len,
-            pieces: hashed.pieces,
-            private: false,
-            comment: None,
-            created_by: None,
-            creation_date: None,
-            nodes: Vec::new(),
-        };
+        let torrent = NewTorrent::from(hashed);
         let info = Arc::new(Metainfo::parse(torrent.encode()).unwrap().info);
         bytes[100_000] ^= 1;
         std::fs::write(&path, bytes).unwrap();

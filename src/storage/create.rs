@@ -10,7 +10,7 @@ use std::sync::mpsc::sync_channel;
 use sha1::{Digest, Sha1};
 
 use super::sys::{append_at, changed_ns};
-use crate::model::{INFO_LEN_MAX, NewFile, NewNameError, check_names, piece_len_for};
+use crate::model::{INFO_LEN_MAX, NewFile, NewNameError, NewTorrent, check_names, piece_len_for};
 
 /// Most files of one torrent that is made.
 const FILES_MAX: usize = 1_000_000;
@@ -90,6 +90,25 @@ pub struct HashedPath {
     pub piece_len: u32,
     /// The SHA-1 of every piece, one after the other.
     pub pieces: Vec<u8>,
+}
+
+/// The torrent of it: public, and with nothing that is not in the files.
+impl From<HashedPath> for NewTorrent {
+    fn from(hashed: HashedPath) -> Self {
+        let HashedPath { folder: _, name, files, total_len, piece_len, pieces } = hashed;
+        Self {
+            name,
+            files,
+            total_len,
+            piece_len,
+            pieces,
+            private: false,
+            comment: None,
+            created_by: None,
+            creation_date: None,
+            nodes: Vec::new(),
+        }
+    }
 }
 
 /// Hashes a file, or all files of a folder in the order of their paths, on so many threads. Symbolic links are passed over.

@@ -9,7 +9,6 @@
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::time::Duration;
 
 use mainline::{Dht, Id, MutableItem, SigningKey};
 
@@ -35,7 +34,7 @@ fn run(words: &[&str]) -> Result<String, String> {
         ("node", []) => {
             println!("READY 127.0.0.1:{}", dht.info().local_addr().port());
             loop {
-                std::thread::sleep(Duration::from_secs(60));
+                std::thread::park();
             }
         }
         ("put", [text]) => dht.put_immutable(text.as_bytes()).map(|target| target.to_string()).map_err(told),
