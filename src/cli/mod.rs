@@ -4,6 +4,7 @@
 
 mod args;
 mod exit;
+mod log;
 mod signals;
 
 mod report;
@@ -20,11 +21,9 @@ mod seed;
 mod show;
 mod verify;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use exit::Failure;
 
@@ -72,7 +71,7 @@ enum Command {
 /// Runs the program with the arguments of the process.
 pub(crate) fn main() -> ExitCode {
     report::elapsed();
-    start_log();
+    log::start();
     let outcome = match Cli::parse().command {
         Command::Get(args) => get::run(args),
         Command::Seed(args) => seed::run(args),
@@ -91,14 +90,4 @@ pub(crate) fn main() -> ExitCode {
             failure.exit.into()
         }
     }
-}
-
-/// The log goes to stderr: warnings by default, what `MAGNES_LOG` says otherwise.
-fn start_log() {
-    let filter = EnvFilter::try_from_env("MAGNES_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .init();
 }

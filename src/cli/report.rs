@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::ReportArgs;
 use super::exit::Failure;
+use super::log;
 
 /// How often the program says on a plain output how far it is.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -223,6 +224,7 @@ fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
     bar.set_style(spinner_style());
     bar.enable_steady_tick(Duration::from_millis(200));
+    log::keep_above(&bar);
     bar
 }
 
