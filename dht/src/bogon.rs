@@ -55,6 +55,11 @@ impl AddressFilter {
         }
     }
 
+    /// Whether this is an admitted address of a loopback or private network: nothing translates addresses on the way.
+    pub(crate) fn is_local(&self, addr: SocketAddr) -> bool {
+        matches!(classify(addr.ip()), Class::Loopback | Class::Private) && self.check(addr).is_ok()
+    }
+
     /// Refuses `own` from now on, as an address that leads back to this node.
     pub fn add_own(&mut self, own: SocketAddr) {
         if !self.own.contains(&own) {

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
-use magnes::session::Config;
+use clap::{Args, ValueEnum};
+use magnes::session::{Config, NodeMode};
 
 /// How to listen and to find peers.
 #[derive(Debug, Args)]
@@ -22,10 +22,35 @@ pub(crate) struct NetworkArgs {
     /// Do not use the DHT: only --peer, peers that the magnet link names, and peers that connect to us.
     #[arg(long)]
     pub(crate) no_dht: bool,
+    /// Whether to answer the queries of other DHT nodes.
+    #[arg(long, value_name = "MODE", value_enum, default_value_t, conflicts_with = "no_dht")]
+    pub(crate) dht_mode: DhtMode,
     /// Folder of resume files and of the DHT's table. Several downloads may use it at the same time.
     /// Default: $XDG_STATE_HOME/magnes or ~/.local/state/magnes.
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// Whether others' queries are answered (BEP 43).
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum DhtMode {
+    /// As soon as a query of a stranger arrives, which shows that others reach this machine; on local networks always.
+    #[default]
+    Adaptive,
+    /// Always: for a machine that others reach.
+    Server,
+    /// Never, and other nodes are told so.
+    Client,
+}
+
+impl From<DhtMode> for NodeMode {
+    fn from(mode: DhtMode) -> Self {
+        match mode {
+            DhtMode::Adaptive => Self::Adaptive,
+            DhtMode::Server => Self::Server,
+            DhtMode::Client => Self::Client,
+        }
+    }
 }
 
 impl NetworkArgs {
@@ -34,6 +59,7 @@ impl NetworkArgs {
         Config {
             listen: self.listen.clone(),
             dht: !self.no_dht,
+            dht_mode: self.dht_mode.into(),
             bootstrap: (!self.bootstrap.is_empty()).then(|| self.bootstrap.clone()),
             state_dir: self.state_dir.clone().or_else(state_dir_default),
             ..Config::default()

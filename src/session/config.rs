@@ -1,6 +1,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use magnes_dht::NodeMode;
+
 use crate::model::FileSelection;
 use crate::storage::ExistingData;
 
@@ -12,6 +14,9 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Whether the DHT is used (BEP 5). Without it, peers come from the magnet link and from [`AddOptions::peers`].
     pub dht: bool,
+    /// Whether the session's DHT node answers queries (BEP 43). The default, [`NodeMode::Adaptive`], does not have others
+    /// remember a node that no query reaches.
+    pub dht_mode: NodeMode,
     /// `HOST:PORT` of DHT nodes to begin with; these replace the built-in list. `None`: the built-in list.
     pub bootstrap: Option<Vec<String>>,
     /// Folder of the resume files and of the DHT's table. `None`: nothing is kept between sessions.
@@ -25,7 +30,15 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let disk_threads = std::thread::available_parallelism().map_or(2, |count| count.get().min(8));
-        Self { listen: Vec::new(), dht: true, bootstrap: None, state_dir: None, disk_threads, peers_max: 200 }
+        Self {
+            listen: Vec::new(),
+            dht: true,
+            dht_mode: NodeMode::Adaptive,
+            bootstrap: None,
+            state_dir: None,
+            disk_threads,
+            peers_max: 200,
+        }
     }
 }
 

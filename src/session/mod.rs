@@ -24,6 +24,7 @@ pub use crate::storage::ExistingData;
 pub use config::{AddOptions, Config};
 pub use error::{AddError, StartError};
 pub use handle::{EventStream, ProgressStream, TorrentHandle};
+pub use magnes_dht::NodeMode;
 pub use source::TorrentSource;
 
 pub use task::BOOTSTRAP;

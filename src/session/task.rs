@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use magnes_dht::Dht;
+use magnes_dht::{Dht, NodeConfig};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::runtime;
@@ -335,7 +335,8 @@ async fn start_dht(
     table: Option<&Kept>,
     chance: &mut ChaCha8Rng,
 ) -> Result<Dht, StartError> {
-    let mut builder = Dht::builder();
+    let node = NodeConfig { mode: config.dht_mode, ..NodeConfig::default() };
+    let mut builder = Dht::builder().config(node);
     for bound in bound {
         let socket = bound.udp.try_clone().map_err(StartError::System)?;
         builder = builder.socket(socket);

@@ -36,7 +36,7 @@ impl Node {
         let want = Want { v4: has_both, v6: has_both };
         let kind = QueryKind::of(&method);
         let face = &mut self.faces[socket.0];
-        let read_only = face.is_read_only(self.config.mode);
+        let read_only = face.is_read_only(self.config.mode, to);
         if let Some(contacted) = &mut face.contacted {
             contacted.insert(now, to.ip());
         }

@@ -9,7 +9,8 @@ pub enum NodeMode {
     /// Never, and says so in its queries.
     Client,
     /// As [`NodeMode::Client`] until a query arrives over a socket from an address that was sent nothing for ten minutes
-    /// at least: then others reach it, and it is a server, until its external address changes.
+    /// at least: then others reach it, and it is a server, until its external address changes. On a loopback or private
+    /// network that it is part of it always is a server: nothing stands between.
     Adaptive,
 }
 

@@ -85,12 +85,12 @@ impl Face {
         }
     }
 
-    /// Whether it answers nothing and says so in its queries (BEP 43).
-    pub(super) fn is_read_only(&self, mode: NodeMode) -> bool {
+    /// Whether it answers nothing to `other`, and says so in its queries (BEP 43).
+    pub(super) fn is_read_only(&self, mode: NodeMode, other: SocketAddr) -> bool {
         match mode {
             NodeMode::Server => false,
             NodeMode::Client => true,
-            NodeMode::Adaptive => self.contacted.is_some(),
+            NodeMode::Adaptive => self.contacted.is_some() && !self.guard.filter().is_local(other),
         }
     }
 

@@ -232,7 +232,7 @@ impl Node {
     ) {
         self.stats.traffic.queries_in.add(QueryKind::of(&query.method));
         self.handle_reached(now, socket, from);
-        if self.faces[socket.0].is_read_only(self.config.mode) {
+        if self.faces[socket.0].is_read_only(self.config.mode, from) {
             self.stats.traffic.drops.read_only += 1;
             return;
         }
@@ -284,7 +284,7 @@ impl Node {
 
     fn refuse_malformed(&mut self, now: Instant, socket: SocketIndex, to: SocketAddr, transaction: &[u8]) {
         let face = &mut self.faces[socket.0];
-        if face.is_read_only(self.config.mode) || face.guard.admit_query(now, to) != Verdict::Admit {
+        if face.is_read_only(self.config.mode, to) || face.guard.admit_query(now, to) != Verdict::Admit {
             return;
         }
         let start = self.payloads.len();
@@ -360,13 +360,14 @@ impl Node {
         }
     }
 
-    /// A query came: if from whom nothing was sent to, others can reach us.
+    /// A query came: if from whom nothing was sent to, others can reach us. A neighbour proves nothing.
     fn handle_reached(&mut self, now: Instant, socket: SocketIndex, from: SocketAddr) {
         let face = &mut self.faces[socket.0];
         let Some(contacted) = face.contacted.as_mut().filter(|_| self.config.mode == NodeMode::Adaptive) else {
             return;
         };
-        if face.guard.filter().check(from).is_ok() && !contacted.contains(now, from.ip()) {
+        let filter = face.guard.filter();
+        if filter.check(from).is_ok() && !filter.is_local(from) && !contacted.contains(now, from.ip()) {
             face.contacted = None;
             self.tell(Event::Reachable { socket });
         }

@@ -79,6 +79,27 @@ fn a_client_becomes_a_server_when_a_stranger_reaches_it_and_no_sooner() {
 }
 
 #[test]
+fn on_a_local_network_an_adaptive_node_serves_from_the_start() {
+    let now = Instant::now();
+    let config = NodeConfig { mode: NodeMode::Adaptive, ..NodeConfig::default() };
+    let mut node = Node::new(config, [1; 32], now);
+    let socket = node.add_socket(now, ([0, 0, 0, 0], 6881).into());
+    let neighbour = |last: u8| SocketAddr::from(([192, 168, 1, last], 6881));
+    node.handle_datagram(now, socket, neighbour(2), &ping());
+    assert_eq!(drained(&mut node), (0, 0), "nobody said that it is part of such a network");
+    node.add_bootstrap(now, &[neighbour(1)]);
+    node.handle_timeout(now);
+    assert_eq!(node.stats(now).queries_sent, 1);
+    assert_eq!(drained(&mut node), (0, 0), "it asks as one that answers");
+    node.handle_datagram(now, socket, neighbour(2), &ping());
+    assert_eq!(drained(&mut node).0, 1);
+    node.add_node(now, public(2));
+    assert_eq!(drained(&mut node), (0, 1), "that a neighbour reaches it says nothing to the others");
+    node.handle_datagram(now, socket, public(3), &ping());
+    assert_eq!(drained(&mut node).0, 1, "a stranger reached it");
+}
+
+#[test]
 fn the_modes_that_are_fixed_stay() {
     for (mode, answers) in [(NodeMode::Client, 0), (NodeMode::Server, 1)] {
         let now = Instant::now();
