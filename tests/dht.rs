@@ -25,7 +25,10 @@ fn start_node(home: &Path) -> (Program, String) {
 /// Asks with the node to begin with; the answers under JSON.
 fn ask(home: &Path, bootstrap: &str, question: &[&str]) -> (Ended, Vec<Value>) {
     let common = ["dht", "--bootstrap", bootstrap, "--listen", "127.0.0.1:0", "--timeout", "20", "--json"];
-    let ended = run(common.iter().chain(question), home);
+    answers(run(common.iter().chain(question), home))
+}
+
+fn answers(ended: Ended) -> (Ended, Vec<Value>) {
     let answers = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (ended, answers)
 }
@@ -186,6 +189,22 @@ fn a_host_that_does_not_answer_is_named() {
     let question = ["dht", "get", &"ab".repeat(20), "--bootstrap", NOBODY, "--listen", "127.0.0.1:0", "--timeout", "1"];
     let ended = run(question, home.path());
     fails(&ended, 3, "127.0.0.1:1: no answer");
+}
+
+#[test]
+fn a_node_of_the_public_network_is_pinged_on_its_own_machine_by_name_and_by_number() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let node = ["node", "--listen", "0.0.0.0:0", "--no-bootstrap", "--state-dir", "state-node", "--json"];
+    let node = Program::start(node, home);
+    let listening: Value = serde_json::from_str(&node.line_with("\"listening\"")).unwrap();
+    let (_, port) = listening["udp"].as_str().unwrap().rsplit_once(':').unwrap();
+    for host in ["127.0.0.1", "localhost"] {
+        let answer = done(answers(run(["dht", "ping", &format!("{host}:{port}"), "--json"], home)));
+        assert_eq!(answer["node_id"], listening["node_id"]);
+    }
+    fails(&run(["dht", "ping", NOBODY], home), 1, "127.0.0.1:1 does not answer");
+    fails(&run(["dht", "ping", "localhost"], home), 2, "cannot ask localhost: ");
 }
 
 #[test]

@@ -110,3 +110,21 @@ fn a_private_torrent_stays_out_of_the_dht() {
     assert!(!asked.stdout.contains(&addr), "the seeder was announced: {asked:?}");
     assert_fetched(&get(home, "data.torrent", "127.0.0.1:0", &["--no-dht", "--peer", &addr, "--timeout", "50"]), home);
 }
+
+#[test]
+fn the_dht_is_told_whether_queries_are_answered() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    make_torrent(home, &[]);
+    // Nobody stands between on the loopback network: to answer is what is adapted to.
+    for (mode, is_read_only) in [("client", true), ("server", false), ("adaptive", false)] {
+        let router = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        router.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        let bootstrap = router.local_addr().unwrap().to_string();
+        let _seeder = start_seeder(home, "127.0.0.1:0", &["--bootstrap", &bootstrap, "--dht-mode", mode]);
+        let mut query = [0; 1500];
+        let len = router.recv(&mut query).unwrap();
+        let says_so = query[..len].windows(7).any(|field| field == b"2:roi1e");
+        assert_eq!(says_so, is_read_only, "{mode}: {:?}", String::from_utf8_lossy(&query[..len]));
+    }
+}

@@ -29,11 +29,11 @@ pub use routers::RouterState;
 
 use crate::endpoints::Endpoints;
 use crate::event::{Event, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
-use crate::krpc::{Body, DecodeError, ErrorCode, Message, Query, Response};
+use crate::krpc::{Body, DecodeError, ErrorCode, Message, Method, Query, Response};
 use crate::reach::Contacted;
 use crate::rpc::{Purpose, Transactions};
 use crate::server::{Scratch, Server, VERSION};
-use crate::{Contact, Family, NodeId, QueryKind, Verdict};
+use crate::{Bogon, Contact, Family, NodeId, QueryKind, Verdict};
 use face::Face;
 use operations::{Intervals, Operation, Seen, StoreAnswer};
 
@@ -237,7 +237,10 @@ impl Node {
             return;
         }
         let face = &mut self.faces[socket.0];
-        if let Verdict::Drop(reason) = face.guard.admit_query(now, from) {
+        // Whoever looks after a node of the public network asks from the same machine whether it lives.
+        let is_at_home = face.guard.filter().check(from) == Err(Bogon::Loopback);
+        let is_asked_at_home = is_at_home && matches!(query.method, Method::Ping);
+        if !is_asked_at_home && let Verdict::Drop(reason) = face.guard.admit_query(now, from) {
             self.stats.dropped += 1;
             self.stats.traffic.drops.add(reason);
             return;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::face::ID_LIFETIME_MIN;
 use super::tests::{World, addr};
 use super::*;
-use crate::krpc::{Method, Want};
+use crate::krpc::Want;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -14,7 +14,11 @@ fn public(network: u8) -> SocketAddr {
 }
 
 fn ping() -> Vec<u8> {
-    let query = Query { id: NodeId::new([9; 20]), read_only: false, want: Want::default(), method: Method::Ping };
+    query(Method::Ping)
+}
+
+fn query(method: Method<'_>) -> Vec<u8> {
+    let query = Query { id: NodeId::new([9; 20]), read_only: false, want: Want::default(), method };
     let mut datagram = Vec::new();
     Message { transaction: b"aa", version: None, ip: None, body: Body::Query(query) }.encode(&mut datagram);
     datagram
@@ -97,6 +101,20 @@ fn on_a_local_network_an_adaptive_node_serves_from_the_start() {
     assert_eq!(drained(&mut node), (0, 1), "that a neighbour reaches it says nothing to the others");
     node.handle_datagram(now, socket, public(3), &ping());
     assert_eq!(drained(&mut node).0, 1, "a stranger reached it");
+}
+
+#[test]
+fn a_node_of_the_public_network_tells_its_own_machine_that_it_lives_and_no_more() {
+    let now = Instant::now();
+    let mut node = Node::new(NodeConfig::default(), [1; 32], now);
+    let socket = node.add_socket(now, ([0, 0, 0, 0], 6881).into());
+    let (here, neighbour) = (([127, 0, 0, 1], 4000).into(), ([192, 168, 1, 2], 4000).into());
+    let find_node = query(Method::FindNode { target: NodeId::new([3; 20]).into() });
+    for (from, datagram, answers) in [(here, ping(), 1), (here, find_node, 0), (neighbour, ping(), 0)] {
+        node.handle_datagram(now, socket, from, &datagram);
+        assert_eq!(drained(&mut node).0, answers, "{from}");
+    }
+    assert_eq!((node.stats(now).contacts, node.stats(now).queries_sent), (0, 0), "it is met by nobody");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, reason = "the answers go to stdout")]
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
@@ -43,25 +43,40 @@ impl AskArgs {
         only: Option<SocketAddr>,
         ask: impl FnOnce(Dht) -> F,
     ) -> Outcome {
-        let limit = self.timeout.map_or(TIMEOUT, Duration::from_secs);
-        run(self.ask_within(limit, only, ask))
+        run(self.ask_within(self.limit(), only, Wait::UntilReady, ask))
+    }
+
+    /// The same without waiting: for a question to one node that answers whatever it thinks of ours.
+    pub(super) fn ask_node<F: Future<Output = Outcome>>(
+        &self,
+        node: SocketAddr,
+        ask: impl FnOnce(Dht) -> F,
+    ) -> Outcome {
+        run(self.ask_within(self.limit(), Some(node), Wait::No, ask))
     }
 
     /// The same for a question that is asked until the user has enough: without a limit, unless the user gave one.
     pub(super) fn follow<F: Future<Output = Outcome>>(&self, ask: impl FnOnce(Dht) -> F) -> Outcome {
         let limit = self.timeout.map_or(Duration::MAX, Duration::from_secs);
-        run(self.ask_within(limit, None, ask))
+        run(self.ask_within(limit, None, Wait::UntilReady, ask))
+    }
+
+    fn limit(&self) -> Duration {
+        self.timeout.map_or(TIMEOUT, Duration::from_secs)
     }
 
     async fn ask_within<F: Future<Output = Outcome>>(
         &self,
         limit: Duration,
         only: Option<SocketAddr>,
+        wait: Wait,
         ask: impl FnOnce(Dht) -> F,
     ) -> Outcome {
         let dht = self.spawn(only).await?;
         let answer = async {
-            dht.ready().await.map_err(|closed| failed(closed.into()))?;
+            if wait == Wait::UntilReady {
+                dht.ready().await.map_err(|closed| failed(closed.into()))?;
+            }
             ask(dht.clone()).await
         };
         let outcome = match timeout(limit, answer).await {
@@ -73,7 +88,11 @@ impl AskArgs {
     }
 
     async fn spawn(&self, only: Option<SocketAddr>) -> Result<Dht, Failure> {
-        let listen = self.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let any = match only {
+            Some(SocketAddr::V6(_)) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+            _ => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        };
+        let listen = self.listen.unwrap_or(any);
         // Nobody is to remember a node that is gone in a moment (BEP 43).
         let config = NodeConfig { mode: NodeMode::Client, ..NodeConfig::default() };
         let mut builder = Dht::builder().listen(listen).config(config);
@@ -98,6 +117,13 @@ impl AskArgs {
             print_line(&text());
         }
     }
+}
+
+/// What is waited for before the question is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    UntilReady,
+    No,
 }
 
 fn run(ask: impl Future<Output = Outcome>) -> Outcome {

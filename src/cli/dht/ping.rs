@@ -1,22 +1,23 @@
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 use serde_json::json;
 
-use super::asking::{AskArgs, failed};
+use super::asking::{AskArgs, failed, usage};
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
 
 /// Ask a node for a sign of life.
 #[derive(Debug, Args)]
 pub(super) struct PingArgs {
-    /// The node.
-    #[arg(value_name = "IP:PORT")]
-    addr: SocketAddr,
+    /// The node. Of a name the first IPv4 address is asked, or else the first IPv6 address.
+    #[arg(value_name = "HOST:PORT")]
+    host: String,
 }
 
 pub(super) fn run(args: &PingArgs, ask: &AskArgs) -> Outcome {
-    ask.ask(Some(args.addr), async |dht| match dht.ping(args.addr).await.map_err(failed)? {
+    let addr = resolve(&args.host)?;
+    ask.ask_node(addr, async |dht| match dht.ping(addr).await.map_err(failed)? {
         Some((id, rtt)) => {
             let rtt_ms = rtt.as_secs_f64() * 1000.0;
             ask.tell("pong", json!({ "node_id": id.to_string(), "rtt_ms": rtt_ms }), || {
@@ -24,6 +25,13 @@ pub(super) fn run(args: &PingArgs, ask: &AskArgs) -> Outcome {
             });
             Ok(Exit::Done)
         }
-        None => Err(Failure::new(Exit::Failed, format!("{} does not answer", args.addr))),
+        None => Err(Failure::new(Exit::Failed, format!("{} does not answer", args.host))),
     })
+}
+
+fn resolve(host: &str) -> Result<SocketAddr, Failure> {
+    let addrs = host.to_socket_addrs();
+    let addrs: Vec<SocketAddr> = addrs.map_err(|error| usage(format!("cannot ask {host}: {error}")))?.collect();
+    let first = addrs.iter().find(|addr| addr.is_ipv4()).or(addrs.first());
+    first.copied().ok_or_else(|| usage(format!("{host} has no address")))
 }
