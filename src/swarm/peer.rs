@@ -54,6 +54,8 @@ pub(super) struct Peer {
     pub(super) choked_at: Option<Instant>,
     /// It will not download, as its extension handshake says (BEP 21).
     pub(super) upload_only: bool,
+    /// What it was told of us in that respect.
+    pub(super) told_upload_only: bool,
     pub(super) takes_metadata: bool,
     /// Metadata requests that it may make yet: a flood of them is cut off.
     pub(super) metadata_budget: u32,
@@ -84,6 +86,7 @@ impl Peer {
             unchoked_at: None,
             choked_at: None,
             upload_only: false,
+            told_upload_only: false,
             takes_metadata: false,
             metadata_budget,
             down: Rate::new(now, RATE_WINDOW),

@@ -34,9 +34,8 @@ pub(super) fn encode_handshake(handshake: &ExtendedHandshake, out: &mut Vec<u8>)
         if let Some(reqq) = handshake.reqq {
             dict.key(b"reqq").int(i64::from(reqq));
         }
-        if handshake.upload_only {
-            dict.key(b"upload_only").int(1);
-        }
+        // Said either way: a later handshake changes only what it names.
+        dict.key(b"upload_only").int(i64::from(handshake.upload_only));
         if let Some(client) = &handshake.client {
             dict.key(b"v").bytes(client.as_bytes());
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::host::Traits;
 use super::payload::Payload;
 use super::world::World;
+use crate::model::{Bitfield, PieceIndex};
 use crate::swarm::Reason;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -45,6 +46,21 @@ fn a_peer_that_connected_to_us_is_dialled_only_when_it_is_gone() {
     assert_eq!(world.host(us).seen.dials, []);
     world.hang_up(peer);
     assert!(world.run_until(MINUTE, |world| world.host(us).seen.dials.len() == 1), "its port became a candidate");
+}
+
+#[test]
+fn peers_that_complete_each_other_part_though_they_did_not_tell_every_piece() {
+    let mut world = World::new(Payload::new(32, 64), 1);
+    let count = world.payload.geometry.piece_count();
+    let mut halves = [Bitfield::empty(count), Bitfield::empty(count)];
+    for piece in (0..count).map(PieceIndex::new) {
+        halves[piece.as_usize() % 2].insert(piece);
+    }
+    let [a, b] = halves.map(|have| world.add(Traits::new(Some(have))));
+    world.introduce(a, &[b]);
+    assert!(world.run_until(MINUTE, |world| world.is_complete(a) && world.is_complete(b)));
+    world.run_for(Duration::from_secs(1));
+    assert_eq!((world.connections(a), world.connections(b)), (vec![], vec![]));
 }
 
 #[test]

@@ -53,6 +53,7 @@ impl Torrent {
         peer.hello = Some(hello);
         peer.connected_at = now;
         self.introduce(key);
+        self.tell_upload_only(key);
         if let Some(port) = self.config.dht_port.filter(|_| hello.dht) {
             self.send(key, Message::Port(port));
         }
@@ -146,7 +147,10 @@ impl Torrent {
         let key = PeerKey::new(self.keys);
         let metadata_pieces = self.info_raw.as_ref().map_or(0, |raw| raw.len().div_ceil(16 * 1024) as u32);
         let metadata_budget = METADATA_REQUESTS_MIN + METADATA_TIMES_MAX * metadata_pieces;
-        self.peers.insert(key, Peer::new(now, addr, outgoing, metadata_budget));
+        let mut peer = Peer::new(now, addr, outgoing, metadata_budget);
+        // By the extension handshake that the connection is opened with.
+        peer.told_upload_only = self.is_complete();
+        self.peers.insert(key, peer);
         self.senders.insert(key, addr);
         if self.senders.len() > SENDERS_MAX {
             self.senders.pop_first();
@@ -235,6 +239,7 @@ impl Torrent {
             }
             self.update_interest(key);
             self.ask(now, key);
+            self.tell_upload_only(key);
             self.close_if_useless(now, key);
         }
     }

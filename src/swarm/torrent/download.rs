@@ -272,6 +272,7 @@ impl Torrent {
                 self.send(key, Message::Have(piece));
             }
             if complete {
+                self.tell_upload_only(key);
                 self.close_if_useless(now, key);
             }
         }
@@ -307,6 +308,7 @@ impl Torrent {
                 peer.useful += 1;
                 self.update_interest(key);
             }
+            self.tell_upload_only(key);
         }
         self.ask_all(now);
     }

@@ -6,7 +6,7 @@ use super::Torrent;
 use crate::model::{Bitfield, Block, PieceIndex};
 use crate::swarm::event::{CloseReason, Output, PeerKey};
 use crate::swarm::peer::PeerPieces;
-use crate::wire::Message;
+use crate::wire::{ExtendedHandshake, Message};
 
 impl Torrent {
     /// A run of messages of one peer, in their order; `messages` is empty afterwards.
@@ -182,6 +182,20 @@ impl Torrent {
         let interested = peer.useful > 0;
         if peer.is_connected() && std::mem::replace(&mut peer.we_interested, interested) != interested {
             self.send(key, if interested { Message::Interested } else { Message::NotInterested });
+        }
+    }
+
+    /// Tells the peer whether we will download, when that changed (BEP 21): it may not have heard of every piece of ours, as
+    /// those that it had itself were not told, and could not know that we are of no use to each other.
+    pub(super) fn tell_upload_only(&mut self, key: PeerKey) {
+        let upload_only = self.is_complete();
+        let metadata_size = self.info_raw.as_ref().and_then(|raw| u32::try_from(raw.len()).ok());
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.hello.is_some_and(|hello| hello.extension)
+            && std::mem::replace(&mut peer.told_upload_only, upload_only) != upload_only
+        {
+            let handshake = ExtendedHandshake { ut_metadata: true, metadata_size, upload_only, ..Default::default() };
+            self.send(key, Message::ExtendedHandshake(handshake));
         }
     }
 
