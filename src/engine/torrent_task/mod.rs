@@ -1,11 +1,14 @@
 //! One torrent: hands what arrives to [`Torrent`] and does what it says.
 #![allow(clippy::disallowed_methods, reason = "a driver reads the clock")]
 
+mod publish;
+mod storage;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use magnes_dht::{Dht, Readiness, Stats};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
@@ -15,24 +18,20 @@ use tokio::time::sleep_until;
 use super::discovery::{Discovery, Found};
 use super::disk::{DiskClient, DiskPool};
 use super::faults::Faults;
-use super::keeper::{self, Keeper};
+use super::keeper::Keeper;
 use super::mail::{Admission, Control, PeerMail, TORRENT_EVENTS_MAX, TorrentMail, TorrentMailbox, channel_of_torrent};
 use super::names::{Names, Role};
 use super::opening::{Opening, Surveyed};
 use super::outbox::Outbox;
 use super::peer_task::{self, arm, link_config};
-use super::progress::{Phase, Progress, Stall, TorrentError, TorrentEvent, TorrentState};
-use crate::model::{Bitfield, FileSelection, Info, InfoHash, PeerAddr, PeerId, PieceIndex};
-use crate::storage::{DiskError, Done, ExistingData, Job, Layout, Resume, StateLock, StoreId};
-use crate::swarm::{self, CloseCause, DiskEvent, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
+use super::progress::{Progress, TorrentError, TorrentEvent, TorrentState};
+use crate::model::{Bitfield, FileSelection, Info, InfoHash, PeerAddr, PeerId};
+use crate::storage::{ExistingData, Job, Layout, Resume, StateLock, StoreId};
+use crate::swarm::{self, CloseCause, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
 use crate::wire::{ExtendedHandshake, LinkConfig};
 
 /// Mails handled before the outputs are carried out.
 const MAILS_PER_TURN: usize = 64;
-/// How often the handles are told how far the torrent is.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
-/// How long the disk may take to sync when the torrent is stopped.
-const SAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How we name ourselves to peers (BEP 10).
 const CLIENT: &str = concat!("magnes ", env!("CARGO_PKG_VERSION"));
 /// Our queue of requests from one peer, as the extension handshake tells it (BEP 10).
@@ -377,261 +376,6 @@ impl TorrentTask {
             swarm::Event::PieceFailed { piece, blamed } => self.tell(TorrentEvent::PieceFailed { piece, blamed }),
             swarm::Event::PeerBanned { addr, reason } => self.tell(TorrentEvent::PeerBanned { addr, reason }),
             swarm::Event::Completed => self.publish_now(now),
-        }
-    }
-}
-
-/// Storage.
-impl TorrentTask {
-    fn open(&mut self, info: Arc<Info>) {
-        self.tell(TorrentEvent::Metadata {
-            name: info.name().to_owned(),
-            bytes: info.geometry().total_len(),
-            pieces: info.geometry().piece_count(),
-            files: info.files().len(),
-        });
-        self.config.name = Some(info.name().to_owned());
-        self.config.info = Some(info.clone());
-        if self.is_private() {
-            self.discovery = None;
-            self.torrent.leave_dht();
-        }
-        let path = self.keeper.path().cloned();
-        let threads = self.disk.thread_count();
-        let (folder, existing) = (self.config.folder.clone(), self.config.existing);
-        let selection = self.config.selection.clone();
-        self.opening = Some(Opening::start(folder, info, existing, selection, path, threads));
-        self.publish_now(Instant::now());
-    }
-
-    fn handle_surveyed(&mut self, surveyed: Option<Result<Surveyed, TorrentError>>) {
-        let surveyed = match surveyed {
-            Some(Ok(surveyed)) => surveyed,
-            Some(Err(error)) => return self.fail(error),
-            None => return self.fail(TorrentError::Stopped),
-        };
-        self.layout = Some(surveyed.layout.clone());
-        if let Some(wanted) = &surveyed.wanted {
-            self.torrent.select(wanted.clone());
-        }
-        for thread in 0..self.disk.thread_count() {
-            let job = Job::Open { store: self.config.store, layout: surveyed.layout.clone() };
-            self.submit_to(thread, job);
-        }
-        if let Some(opening) = &mut self.opening {
-            opening.handle_surveyed(surveyed);
-        }
-        self.check_more();
-    }
-
-    /// Keeps the disk threads busy with pieces whose state is unknown; starts the torrent when there are none left.
-    fn check_more(&mut self) {
-        let store = self.config.store;
-        while let Some(piece) = self.opening.as_mut().and_then(Opening::next_check) {
-            self.submit(piece, Job::Check { store, piece });
-        }
-        let finished = self.opening.as_ref().and_then(Opening::finished);
-        if let (Some(have), Some(info)) = (finished, &self.config.info) {
-            let now = Instant::now();
-            self.torrent.handle_opened(now, *info.geometry(), have);
-            self.opening = None;
-            self.config.serving.notify_one();
-            self.publish_now(now);
-        }
-    }
-
-    fn handle_done(&mut self, now: Instant, done: Done) {
-        let event = match done {
-            Done::Written { piece, bytes } => DiskEvent::Written { piece, bytes },
-            Done::Hashed { piece, verified, digests } => DiskEvent::Hashed { piece, verified, digests },
-            Done::Read { tag, block, data } => {
-                DiskEvent::Read { peer: PeerKey::new(tag), run: block, data: Some(data) }
-            }
-            Done::Unread { tag, block, error } => {
-                let is_had = self.torrent.have().is_some_and(|have| have.contains(block.piece));
-                if is_had && self.faults.handle_unread(block.piece, &error) {
-                    self.submit(block.piece, Job::Check { store: self.config.store, piece: block.piece });
-                }
-                DiskEvent::Read { peer: PeerKey::new(tag), run: block, data: None }
-            }
-            Done::Lost { piece, error } => {
-                if !self.faults.handle_lost(piece, &error) {
-                    return self.fail(TorrentError::Disk(error));
-                }
-                DiskEvent::Lost { piece }
-            }
-            Done::Checked { piece, verified } => {
-                if let Some(opening) = &mut self.opening {
-                    opening.handle_checked(piece, verified);
-                    return self.check_more();
-                }
-                self.faults.handle_checked(piece);
-                if verified {
-                    return;
-                }
-                DiskEvent::Lost { piece }
-            }
-            Done::Synced(result) => return self.handle_synced(result),
-            Done::Failed(error) => return self.fail_on_disk(error),
-        };
-        self.torrent.handle_disk(now, event);
-    }
-
-    fn submit(&mut self, piece: PieceIndex, job: Job) {
-        self.submit_to(piece.as_usize() % self.disk.thread_count(), job);
-    }
-
-    fn submit_to(&mut self, thread: usize, job: Job) {
-        if self.disk.send_to(thread, job).is_err() {
-            tracing::error!("a disk thread does not take jobs");
-            self.fail(TorrentError::Stopped);
-        }
-    }
-
-    fn begin_save(&mut self) {
-        let threads = self.disk.thread_count();
-        let Some(have) = self.torrent.have().cloned() else { return };
-        if self.keeper.begin(have, threads) {
-            for thread in 0..threads {
-                self.submit_to(thread, Job::Sync { store: self.config.store });
-            }
-        }
-    }
-
-    fn handle_synced(&mut self, result: Result<(), DiskError>) {
-        let have = self.keeper.handle_synced(result.is_ok());
-        if let Err(error) = result {
-            self.fail_on_disk(error);
-        }
-        let Some(have) = have else { return };
-        if let (Some(path), Some(layout)) = (self.keeper.path().cloned(), self.layout.clone()) {
-            let peers = self.torrent.good_addrs();
-            self.saves.spawn_blocking(move || keeper::save(&path, &layout, &have, peers));
-        }
-    }
-
-    fn fail_on_disk(&mut self, error: DiskError) {
-        let status = self.torrent.status();
-        let needed_bytes = status.bytes_total.saturating_sub(status.bytes_done);
-        self.fail(TorrentError::Disk(error.with_needed(needed_bytes)));
-    }
-
-    /// Stops the torrent for good. What was downloaded stays.
-    fn fail(&mut self, error: TorrentError) {
-        if self.error.is_none() {
-            self.error = Some(error);
-            self.opening = None;
-            self.discovery = None;
-            self.torrent.pause(Instant::now());
-            self.publish_now(Instant::now());
-        }
-    }
-
-    /// Ends every connection, saves what an unfinished torrent has, and says that it is done.
-    async fn leave(mut self) {
-        self.outbox.close_all();
-        // After an error too: what is verified is there.
-        if self.torrent.have().is_some_and(|have| !have.is_full()) && self.layout.is_some() {
-            self.save_at_end().await;
-        }
-        for thread in 0..self.disk.thread_count() {
-            self.submit_to(thread, Job::Close { store: self.config.store });
-        }
-        while self.saves.join_next().await.is_some() {}
-        // Whoever is told that the torrent is gone may add it again.
-        self.config.lock = None;
-        if let Some(stop) = self.stop.take() {
-            // Whoever asked may have lost patience.
-            let _ = stop.send(());
-        }
-    }
-
-    /// What is queued on the disk threads is written and hashed before they sync, so it counts too.
-    async fn save_at_end(&mut self) {
-        while self.keeper.is_saving() {
-            if !self.next_disk_mail().await {
-                return;
-            }
-        }
-        self.begin_save();
-        while self.keeper.is_saving() {
-            if !self.next_disk_mail().await {
-                return;
-            }
-        }
-    }
-
-    async fn next_disk_mail(&mut self) -> bool {
-        let mail = tokio::time::timeout(SAVE_TIMEOUT, self.inbox.recv()).await;
-        match mail {
-            Ok(Some(TorrentMail::Disk(done))) => {
-                let now = Instant::now();
-                done.into_iter().for_each(|done| self.handle_done(now, done));
-                true
-            }
-            Ok(Some(_)) => true,
-            Ok(None) | Err(_) => false,
-        }
-    }
-}
-
-/// What the handles see.
-impl TorrentTask {
-    fn tell(&self, event: TorrentEvent) {
-        // Nobody has to listen.
-        let _ = self.events.send(event);
-    }
-
-    fn publish(&mut self, now: Instant) {
-        if now >= self.next_progress {
-            self.publish_now(now);
-        }
-    }
-
-    fn publish_now(&mut self, now: Instant) {
-        self.next_progress = now + PROGRESS_INTERVAL;
-        let state = TorrentState { progress: self.progress(), error: self.error.clone() };
-        self.state.send_if_modified(|old| {
-            let modified = old.progress != state.progress || old.error.is_some() != state.error.is_some();
-            *old = state;
-            modified
-        });
-    }
-
-    /// How far the DHT is, while it is what is waited for.
-    fn dht_reason(&self, peers_known: usize) -> Option<Readiness> {
-        self.dht_state.as_ref().filter(|_| peers_known == 0).map(|(readiness, _)| *readiness)
-    }
-
-    fn progress(&self) -> Progress {
-        let status = self.torrent.status();
-        let phase = match &status {
-            _ if self.error.is_some() => Phase::Failed,
-            _ if status.reason == Some(swarm::Reason::Paused) => Phase::Paused,
-            _ if self.opening.is_some() => Phase::Checking,
-            status if status.is_complete => Phase::Seeding,
-            status if status.has_metadata => Phase::Downloading,
-            _ => Phase::Metadata,
-        };
-        let geometry = self.config.info.as_ref().map(|info| *info.geometry());
-        let checked = self.opening.as_ref().zip(geometry).map(|(opening, geometry)| {
-            let (checked, all) = opening.progress();
-            geometry.total_len() * checked as u64 / all.max(1) as u64
-        });
-        Progress {
-            phase,
-            name: self.config.name.clone(),
-            bytes_done: checked.unwrap_or(status.bytes_done),
-            bytes_total: geometry.map(|geometry| match self.torrent.have() {
-                Some(_) => status.bytes_total,
-                None => geometry.total_len(),
-            }),
-            down_bps: status.down_bps,
-            up_bps: status.up_bps,
-            uploaded: status.uploaded,
-            peers: status.peers_connected,
-            dht_nodes: self.dht_state.as_ref().map_or(0, |(_, stats)| stats.contacts),
-            stall: status.reason.map(|reason| Stall { reason, dht: self.dht_reason(status.peers_known) }),
         }
     }
 }

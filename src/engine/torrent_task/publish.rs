@@ -1,0 +1,72 @@
+//! What the handles see of a torrent.
+
+use std::time::{Duration, Instant};
+
+use magnes_dht::Readiness;
+
+use super::TorrentTask;
+use crate::engine::progress::{Phase, Progress, Stall, TorrentEvent, TorrentState};
+use crate::swarm;
+
+/// How often the handles are told how far the torrent is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+impl TorrentTask {
+    pub(super) fn tell(&self, event: TorrentEvent) {
+        // Nobody has to listen.
+        let _ = self.events.send(event);
+    }
+
+    pub(super) fn publish(&mut self, now: Instant) {
+        if now >= self.next_progress {
+            self.publish_now(now);
+        }
+    }
+
+    pub(super) fn publish_now(&mut self, now: Instant) {
+        self.next_progress = now + PROGRESS_INTERVAL;
+        let state = TorrentState { progress: self.progress(), error: self.error.clone() };
+        self.state.send_if_modified(|old| {
+            let modified = old.progress != state.progress || old.error.is_some() != state.error.is_some();
+            *old = state;
+            modified
+        });
+    }
+
+    /// How far the DHT is, while it is what is waited for.
+    fn dht_reason(&self, peers_known: usize) -> Option<Readiness> {
+        self.dht_state.as_ref().filter(|_| peers_known == 0).map(|(readiness, _)| *readiness)
+    }
+
+    fn progress(&self) -> Progress {
+        let status = self.torrent.status();
+        let phase = match &status {
+            _ if self.error.is_some() => Phase::Failed,
+            _ if status.reason == Some(swarm::Reason::Paused) => Phase::Paused,
+            _ if self.opening.is_some() => Phase::Checking,
+            status if status.is_complete => Phase::Seeding,
+            status if status.has_metadata => Phase::Downloading,
+            _ => Phase::Metadata,
+        };
+        let geometry = self.config.info.as_ref().map(|info| *info.geometry());
+        let checked = self.opening.as_ref().zip(geometry).map(|(opening, geometry)| {
+            let (checked, all) = opening.progress();
+            geometry.total_len() * checked as u64 / all.max(1) as u64
+        });
+        Progress {
+            phase,
+            name: self.config.name.clone(),
+            bytes_done: checked.unwrap_or(status.bytes_done),
+            bytes_total: geometry.map(|geometry| match self.torrent.have() {
+                Some(_) => status.bytes_total,
+                None => geometry.total_len(),
+            }),
+            down_bps: status.down_bps,
+            up_bps: status.up_bps,
+            uploaded: status.uploaded,
+            peers: status.peers_connected,
+            dht_nodes: self.dht_state.as_ref().map_or(0, |(_, stats)| stats.contacts),
+            stall: status.reason.map(|reason| Stall { reason, dht: self.dht_reason(status.peers_known) }),
+        }
+    }
+}

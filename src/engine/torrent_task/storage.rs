@@ -1,0 +1,210 @@
+//! The storage of a torrent: what is there, what is read and written, and what is kept.
+#![allow(clippy::disallowed_methods, reason = "a driver reads the clock")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::TorrentTask;
+use crate::engine::keeper;
+use crate::engine::mail::TorrentMail;
+use crate::engine::opening::{Opening, Surveyed};
+use crate::engine::progress::{TorrentError, TorrentEvent};
+use crate::model::{Info, PieceIndex};
+use crate::storage::{DiskError, Done, Job};
+use crate::swarm::{DiskEvent, PeerKey};
+
+/// How long the disk may take to sync when the torrent is stopped.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl TorrentTask {
+    pub(super) fn open(&mut self, info: Arc<Info>) {
+        self.tell(TorrentEvent::Metadata {
+            name: info.name().to_owned(),
+            bytes: info.geometry().total_len(),
+            pieces: info.geometry().piece_count(),
+            files: info.files().len(),
+        });
+        self.config.name = Some(info.name().to_owned());
+        self.config.info = Some(info.clone());
+        if self.is_private() {
+            self.discovery = None;
+            self.torrent.leave_dht();
+        }
+        let path = self.keeper.path().cloned();
+        let threads = self.disk.thread_count();
+        let (folder, existing) = (self.config.folder.clone(), self.config.existing);
+        let selection = self.config.selection.clone();
+        self.opening = Some(Opening::start(folder, info, existing, selection, path, threads));
+        self.publish_now(Instant::now());
+    }
+
+    pub(super) fn handle_surveyed(&mut self, surveyed: Option<Result<Surveyed, TorrentError>>) {
+        let surveyed = match surveyed {
+            Some(Ok(surveyed)) => surveyed,
+            Some(Err(error)) => return self.fail(error),
+            None => return self.fail(TorrentError::Stopped),
+        };
+        self.layout = Some(surveyed.layout.clone());
+        if let Some(wanted) = &surveyed.wanted {
+            self.torrent.select(wanted.clone());
+        }
+        for thread in 0..self.disk.thread_count() {
+            let job = Job::Open { store: self.config.store, layout: surveyed.layout.clone() };
+            self.submit_to(thread, job);
+        }
+        if let Some(opening) = &mut self.opening {
+            opening.handle_surveyed(surveyed);
+        }
+        self.check_more();
+    }
+
+    /// Keeps the disk threads busy with pieces whose state is unknown; starts the torrent when there are none left.
+    fn check_more(&mut self) {
+        let store = self.config.store;
+        while let Some(piece) = self.opening.as_mut().and_then(Opening::next_check) {
+            self.submit(piece, Job::Check { store, piece });
+        }
+        let finished = self.opening.as_ref().and_then(Opening::finished);
+        if let (Some(have), Some(info)) = (finished, &self.config.info) {
+            let now = Instant::now();
+            self.torrent.handle_opened(now, *info.geometry(), have);
+            self.opening = None;
+            self.config.serving.notify_one();
+            self.publish_now(now);
+        }
+    }
+
+    pub(super) fn handle_done(&mut self, now: Instant, done: Done) {
+        let event = match done {
+            Done::Written { piece, bytes } => DiskEvent::Written { piece, bytes },
+            Done::Hashed { piece, verified, digests } => DiskEvent::Hashed { piece, verified, digests },
+            Done::Read { tag, block, data } => {
+                DiskEvent::Read { peer: PeerKey::new(tag), run: block, data: Some(data) }
+            }
+            Done::Unread { tag, block, error } => {
+                let is_had = self.torrent.have().is_some_and(|have| have.contains(block.piece));
+                if is_had && self.faults.handle_unread(block.piece, &error) {
+                    self.submit(block.piece, Job::Check { store: self.config.store, piece: block.piece });
+                }
+                DiskEvent::Read { peer: PeerKey::new(tag), run: block, data: None }
+            }
+            Done::Lost { piece, error } => {
+                if !self.faults.handle_lost(piece, &error) {
+                    return self.fail(TorrentError::Disk(error));
+                }
+                DiskEvent::Lost { piece }
+            }
+            Done::Checked { piece, verified } => {
+                if let Some(opening) = &mut self.opening {
+                    opening.handle_checked(piece, verified);
+                    return self.check_more();
+                }
+                self.faults.handle_checked(piece);
+                if verified {
+                    return;
+                }
+                DiskEvent::Lost { piece }
+            }
+            Done::Synced(result) => return self.handle_synced(result),
+            Done::Failed(error) => return self.fail_on_disk(error),
+        };
+        self.torrent.handle_disk(now, event);
+    }
+
+    pub(super) fn submit(&mut self, piece: PieceIndex, job: Job) {
+        self.submit_to(piece.as_usize() % self.disk.thread_count(), job);
+    }
+
+    fn submit_to(&mut self, thread: usize, job: Job) {
+        if self.disk.send_to(thread, job).is_err() {
+            tracing::error!("a disk thread does not take jobs");
+            self.fail(TorrentError::Stopped);
+        }
+    }
+
+    pub(super) fn begin_save(&mut self) {
+        let threads = self.disk.thread_count();
+        let Some(have) = self.torrent.have().cloned() else { return };
+        if self.keeper.begin(have, threads) {
+            for thread in 0..threads {
+                self.submit_to(thread, Job::Sync { store: self.config.store });
+            }
+        }
+    }
+
+    fn handle_synced(&mut self, result: Result<(), DiskError>) {
+        let have = self.keeper.handle_synced(result.is_ok());
+        if let Err(error) = result {
+            self.fail_on_disk(error);
+        }
+        let Some(have) = have else { return };
+        if let (Some(path), Some(layout)) = (self.keeper.path().cloned(), self.layout.clone()) {
+            let peers = self.torrent.good_addrs();
+            self.saves.spawn_blocking(move || keeper::save(&path, &layout, &have, peers));
+        }
+    }
+
+    fn fail_on_disk(&mut self, error: DiskError) {
+        let status = self.torrent.status();
+        let needed_bytes = status.bytes_total.saturating_sub(status.bytes_done);
+        self.fail(TorrentError::Disk(error.with_needed(needed_bytes)));
+    }
+
+    /// Stops the torrent for good. What was downloaded stays.
+    pub(super) fn fail(&mut self, error: TorrentError) {
+        if self.error.is_none() {
+            self.error = Some(error);
+            self.opening = None;
+            self.discovery = None;
+            self.torrent.pause(Instant::now());
+            self.publish_now(Instant::now());
+        }
+    }
+
+    /// Ends every connection, saves what an unfinished torrent has, and says that it is done.
+    pub(super) async fn leave(mut self) {
+        self.outbox.close_all();
+        // After an error too: what is verified is there.
+        if self.torrent.have().is_some_and(|have| !have.is_full()) && self.layout.is_some() {
+            self.save_at_end().await;
+        }
+        for thread in 0..self.disk.thread_count() {
+            self.submit_to(thread, Job::Close { store: self.config.store });
+        }
+        while self.saves.join_next().await.is_some() {}
+        // Whoever is told that the torrent is gone may add it again.
+        self.config.lock = None;
+        if let Some(stop) = self.stop.take() {
+            // Whoever asked may have lost patience.
+            let _ = stop.send(());
+        }
+    }
+
+    /// What is queued on the disk threads is written and hashed before they sync, so it counts too.
+    async fn save_at_end(&mut self) {
+        while self.keeper.is_saving() {
+            if !self.next_disk_mail().await {
+                return;
+            }
+        }
+        self.begin_save();
+        while self.keeper.is_saving() {
+            if !self.next_disk_mail().await {
+                return;
+            }
+        }
+    }
+
+    async fn next_disk_mail(&mut self) -> bool {
+        let mail = tokio::time::timeout(SAVE_TIMEOUT, self.inbox.recv()).await;
+        match mail {
+            Ok(Some(TorrentMail::Disk(done))) => {
+                let now = Instant::now();
+                done.into_iter().for_each(|done| self.handle_done(now, done));
+                true
+            }
+            Ok(Some(_)) => true,
+            Ok(None) | Err(_) => false,
+        }
+    }
+}
