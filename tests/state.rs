@@ -33,6 +33,28 @@ fn two_nodes_do_not_share_a_table() {
 }
 
 #[test]
+#[cfg(unix)]
+fn two_downloads_with_states_of_their_own_do_not_write_the_same_files() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let seed = "0123456789".repeat(20_000);
+    #[allow(clippy::disallowed_methods, reason = "the test makes a file")]
+    std::fs::write(home.join("data"), seed).unwrap();
+    assert_eq!(run(["create", "data", "-o", "data.torrent"], home).code, Some(0));
+    let get = |state: &str, timeout_s: &str| {
+        let args = ["get", "data.torrent", "-o", "out", "--json", "--no-dht", "--listen", "127.0.0.1:0"];
+        Program::start(args.iter().chain(&["--state-dir", state, "--timeout", timeout_s]), home)
+    };
+    let first = get("one", "60");
+    first.line_with("\"listening\"");
+    let second = get("two", "60").end();
+    assert_eq!(second.code, Some(4), "{second:?}");
+    assert!(second.stderr.contains("out/data is being written by another download"), "{second:?}");
+    drop(first);
+    assert_eq!(get("two", "1").end().code, Some(3), "whoever was killed holds nothing");
+}
+
+#[test]
 fn two_downloads_share_a_folder_and_a_torrent_is_had_once() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();

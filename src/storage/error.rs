@@ -31,6 +31,14 @@ pub enum DiskError {
         /// The file.
         path: PathBuf,
     },
+    /// A file that another download writes.
+    #[error(
+        "{path} is being written by another download, here or in another process: end it first, or use another folder"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file stands there that is longer than the torrent's.
     #[error("{path} has {len} bytes, {expected} were expected: it is another file and was left alone; move it away")]
     TooLong {

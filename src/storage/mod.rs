@@ -13,6 +13,8 @@ mod zeros;
 
 mod open;
 
+mod write_lock;
+
 mod handles;
 mod job;
 mod resume;
@@ -34,3 +36,4 @@ pub use lock::{LockError, StateLock};
 pub use open::{len_on_disk, prepare};
 pub use resume::{Resume, ResumeError};
 pub use worker::{Worker, WorkerConfig};
+pub use write_lock::WriteLock;

@@ -26,7 +26,7 @@ use super::outbox::Outbox;
 use super::peer_task::{self, arm, link_config};
 use super::progress::{Progress, TorrentError, TorrentEvent, TorrentState};
 use crate::model::{Bitfield, FileSelection, Info, InfoHash, PeerAddr, PeerId};
-use crate::storage::{ExistingData, Job, Layout, Resume, StateLock, StoreId};
+use crate::storage::{ExistingData, Job, Layout, Resume, StateLock, StoreId, WriteLock};
 use crate::swarm::{self, CloseCause, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
 use crate::wire::{ExtendedHandshake, LinkConfig};
 
@@ -90,6 +90,8 @@ pub(crate) struct TorrentTask {
     /// What the DHT said of itself last.
     dht_state: Option<(Readiness, Stats)>,
     layout: Option<Arc<Layout>>,
+    /// Held as long as pieces are fetched.
+    write_lock: Option<WriteLock>,
     state: watch::Sender<TorrentState>,
     events: broadcast::Sender<TorrentEvent>,
     error: Option<TorrentError>,
@@ -130,6 +132,7 @@ impl TorrentTask {
             names: Names::default(),
             dht_state: None,
             layout: None,
+            write_lock: None,
             state,
             events,
             error: None,
@@ -375,7 +378,10 @@ impl TorrentTask {
             swarm::Event::PieceVerified(_) => self.keeper.note_change(now),
             swarm::Event::PieceFailed { piece, blamed } => self.tell(TorrentEvent::PieceFailed { piece, blamed }),
             swarm::Event::PeerBanned { addr, reason } => self.tell(TorrentEvent::PeerBanned { addr, reason }),
-            swarm::Event::Completed => self.publish_now(now),
+            swarm::Event::Completed => {
+                self.write_lock = None;
+                self.publish_now(now);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::mail::TorrentMail;
 use crate::engine::opening::{Opening, Surveyed};
 use crate::engine::progress::{TorrentError, TorrentEvent};
 use crate::model::{Info, PieceIndex};
-use crate::storage::{DiskError, Done, Job};
+use crate::storage::{DiskError, Done, Job, WriteLock};
 use crate::swarm::{DiskEvent, PeerKey};
 
 /// How long the disk may take to sync when the torrent is stopped.
@@ -69,6 +69,7 @@ impl TorrentTask {
             let now = Instant::now();
             self.torrent.handle_opened(now, *info.geometry(), have);
             self.opening = None;
+            self.lock_files();
             self.config.serving.notify_one();
             self.publish_now(now);
         }
@@ -109,6 +110,19 @@ impl TorrentTask {
             Done::Failed(error) => return self.fail_on_disk(error),
         };
         self.torrent.handle_disk(now, event);
+        self.lock_files();
+    }
+
+    /// Keeps others from writing the files as long as pieces are to be fetched.
+    fn lock_files(&mut self) {
+        if self.write_lock.is_some() || self.torrent.is_complete() || self.error.is_some() {
+            return;
+        }
+        let Some(layout) = self.layout.as_ref().filter(|_| self.torrent.have().is_some()) else { return };
+        match WriteLock::take(layout) {
+            Ok(lock) => self.write_lock = Some(lock),
+            Err(error) => self.fail(TorrentError::Disk(error)),
+        }
     }
 
     pub(super) fn submit(&mut self, piece: PieceIndex, job: Job) {
@@ -174,6 +188,7 @@ impl TorrentTask {
         while self.saves.join_next().await.is_some() {}
         // Whoever is told that the torrent is gone may add it again.
         self.config.lock = None;
+        self.write_lock = None;
         if let Some(stop) = self.stop.take() {
             // Whoever asked may have lost patience.
             let _ = stop.send(());

@@ -8,10 +8,10 @@ mod unix;
 #[cfg(not(unix))]
 pub(super) use portable::{
     allocated_bytes, append_at, changed_ns, free_bytes, is_deleted, is_hole, is_link_refused, is_same_file,
-    open_beneath, write_all_at,
+    open_beneath, try_lock, write_all_at,
 };
 #[cfg(unix)]
 pub(super) use unix::{
     allocated_bytes, append_at, changed_ns, free_bytes, is_deleted, is_hole, is_link_refused, is_same_file,
-    open_beneath, write_all_at,
+    open_beneath, try_lock, write_all_at,
 };

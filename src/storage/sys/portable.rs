@@ -36,6 +36,11 @@ pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], wri
     OpenOptions::new().read(true).write(write).create(write).truncate(false).open(path)
 }
 
+/// Locks nothing: what such systems lock, nobody else can read or write, not even through another handle of this process.
+pub(in crate::storage) fn try_lock(_: &File) -> io::Result<bool> {
+    Ok(true)
+}
+
 /// Whether [`open_beneath`] met a symbolic link; it says so as "not a directory".
 pub(in crate::storage) fn is_link_refused(_: &io::Error) -> bool {
     false

@@ -1,6 +1,6 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file opens, reads and writes files")]
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -36,6 +36,15 @@ pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], wri
         return Err(io::ErrorKind::NotADirectory.into());
     }
     Ok(file)
+}
+
+/// Locks a file against others that do the same, as long as it is open. `false`: somebody else has it.
+pub(in crate::storage) fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Whether [`open_beneath`] met a symbolic link.
