@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     Lookup(OperationId),
     /// Telling a node what it is to store: an announce or an item.
     Store(OperationId),
+    /// What a node has, that was told to store something twice and refused: the first time may have worked.
+    Stored(OperationId),
     /// A ping that somebody asked for.
     Ping(OperationId),
     /// The samples of one node.
@@ -48,9 +50,11 @@ pub(crate) struct Transaction {
 impl Purpose {
     fn operation(self) -> Option<OperationId> {
         match self {
-            Self::Lookup(operation) | Self::Store(operation) | Self::Ping(operation) | Self::Sample(operation) => {
-                Some(operation)
-            }
+            Self::Lookup(operation)
+            | Self::Store(operation)
+            | Self::Stored(operation)
+            | Self::Ping(operation)
+            | Self::Sample(operation) => Some(operation),
             Self::Check => None,
         }
     }

@@ -104,6 +104,9 @@ impl Node {
                     Silence::Failed => self.handle_store_answer(now, operation, node, StoreAnswer::Silent),
                 }
             }
+            Purpose::Stored(operation) if silence == Silence::Failed => {
+                self.handle_stored(now, operation, (transaction.socket, transaction.to), None);
+            }
             Purpose::Sample(operation) if silence == Silence::Failed => {
                 let elapsed = now.saturating_duration_since(transaction.sent_at);
                 self.handle_sampled(operation, 1, None, elapsed);

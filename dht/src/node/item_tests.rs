@@ -161,6 +161,40 @@ fn a_put_that_is_not_answered_is_sent_once_more_with_its_target() {
 }
 
 #[test]
+fn a_put_that_was_taken_unheard_counts_though_its_repetition_is_refused() {
+    let mut world = World::of(20);
+    assert_eq!(world.put(3, &signed(5, "five"), None).acknowledged, 8);
+    let six = signed(6, "six");
+    let operation = world.command(4, |node, now| node.put_mutable(now, &six, Some(5)));
+    let (mut first, mut refused) = (Vec::new(), 0);
+    for _ in 0..800 {
+        world.run(Duration::from_millis(5));
+        world.wire.retain(|_, (from, to, datagram)| {
+            let Ok(message) = Message::decode(datagram) else { return true };
+            match message.body {
+                Body::Query(Query { method: Method::Put { target: None, .. }, .. }) => {
+                    first.push((*to, message.transaction.to_vec()));
+                    true
+                }
+                Body::Response(_) => !first.contains(&(*from, message.transaction.to_vec())),
+                Body::Error { code: 301, .. } => {
+                    refused += 1;
+                    true
+                }
+                _ => true,
+            }
+        });
+    }
+    assert!(refused >= 8, "{refused}");
+    let done = world.events.iter().find(|(.., event)| event.operation() == Some(operation) && event.is_final());
+    assert!(
+        matches!(done, Some((.., Event::PutDone { outcome, .. }))
+                if (outcome.asked, outcome.acknowledged, &outcome.refused[..]) == (8, 8, &[][..])),
+        "{done:?}"
+    );
+}
+
+#[test]
 fn what_is_no_item_is_refused_before_anybody_is_asked() {
     let mut world = World::of(2);
     let before = world.sent;

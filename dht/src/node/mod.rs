@@ -332,6 +332,7 @@ impl Node {
             Purpose::Store(operation) => {
                 self.handle_store_answer(now, operation, (socket, from), StoreAnswer::Taken);
             }
+            Purpose::Stored(operation) => self.handle_stored(now, operation, (socket, from), Some(response)),
             Purpose::Sample(operation) => {
                 self.handle_samples(now, operation, contact, response);
                 self.handle_sampled(operation, 1, Some(contact), rtt);
@@ -357,7 +358,7 @@ impl Node {
         self.faces[socket.0].routers.answered(&from);
         match found.purpose {
             Purpose::Store(operation) => {
-                self.handle_store_answer(now, operation, (socket, from), StoreAnswer::Refused(code));
+                self.handle_store_refusal(now, operation, (socket, from), code);
             }
             _ => self.go_on_without(now, crate::rpc::Silence::Failed, &found),
         }

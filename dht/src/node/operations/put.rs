@@ -62,9 +62,21 @@ impl Put {
         self.search.into_result().0
     }
 
-    /// The query that stores the item at a node; `again` after its silence, with a field that some nodes want. `cas` is left out where nothing is stored (BEP 44). Where the version that
-    /// it expects is stored at some nodes, the others are to replace older ones too: refusing, they would go on handing
-    /// them out.
+    /// The query that shows whether a node has the item, where a second put of it may be refused for that: with `cas`.
+    pub(super) fn look(&self) -> Option<Method<'static>> {
+        let (Item::Mutable(item), Some(_)) = (&self.item, self.cas) else { return None };
+        // Who has this very version is to send it.
+        Some(Method::Get { target: self.item.target(), seq: item.seq.checked_sub(1).filter(|below| *below >= 0) })
+    }
+
+    /// Whether a node answered with the item.
+    pub(super) fn is_in(&self, response: &Response<'_>) -> bool {
+        response.seq == self.item.seq() && response.value == Some(self.item.value())
+    }
+
+    /// The query that stores the item at a node; `again` after its silence, with a field that some nodes want. `cas` is left
+    /// out where nothing is stored (BEP 44). Where the version that it expects is stored at some nodes, the others are to
+    /// replace older ones too: refusing, they would go on handing them out.
     pub(super) fn method<'a>(&'a self, node: (SocketIndex, SocketAddr), token: &'a [u8], again: bool) -> Method<'a> {
         let is_stored = |cas: i64| self.stored.values().any(|stored| *stored == cas);
         let cas = self.cas.zip(self.stored.get(&node).copied()).map(|(cas, stored)| match is_stored(cas) {

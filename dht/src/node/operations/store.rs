@@ -6,6 +6,7 @@ use super::keep::Run;
 use super::operation::{Content, Operation, Store, Told};
 use crate::Contact;
 use crate::event::{Event, OperationId, PutOutcome, Refusal, SocketIndex};
+use crate::krpc::{ErrorCode, Response};
 use crate::lookup::Lookup;
 use crate::node::Node;
 use crate::rpc::Purpose;
@@ -64,6 +65,48 @@ impl Node {
         let method = store.content.method(node, &token, true);
         self.query(now, node.0, node.1, Some(id), Purpose::Store(operation), method);
         self.operations.insert(operation, Operation::Store(store));
+    }
+
+    /// A node that was told refused. Where it was told twice and the first answer is lost, it may refuse because it has what
+    /// it was given (BEP 44, `cas`): then it is asked what it has.
+    pub(in crate::node) fn handle_store_refusal(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        node: (SocketIndex, SocketAddr),
+        code: i64,
+    ) {
+        if code == ErrorCode::CasMismatch.number()
+            && let Some(Operation::Store(Store { content: Content::Put(put), pending, .. })) =
+                self.operations.get(&operation)
+            && let Some(Told { id, token: None }) = pending.get(&node)
+            && let Some(method) = put.look()
+        {
+            let id = *id;
+            if self.query(now, node.0, node.1, Some(id), Purpose::Stored(operation), method) {
+                return;
+            }
+        }
+        self.handle_store_answer(now, operation, node, StoreAnswer::Refused(code));
+    }
+
+    /// What a node has that refused the second time; `None`: it does not say.
+    pub(in crate::node) fn handle_stored(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        node: (SocketIndex, SocketAddr),
+        response: Option<&Response<'_>>,
+    ) {
+        let verdict = match self.operations.get(&operation) {
+            Some(Operation::Store(Store { content: Content::Put(put), .. }))
+                if response.is_some_and(|response| put.is_in(response)) =>
+            {
+                StoreAnswer::Taken
+            }
+            _ => StoreAnswer::Refused(ErrorCode::CasMismatch.number()),
+        };
+        self.handle_store_answer(now, operation, node, verdict);
     }
 
     /// A node was told, and answered or did not.
