@@ -338,6 +338,12 @@ pub enum Conflict {
         /// Of the put.
         given: i64,
     },
+    /// Another value under the same sequence number: whoever has that one would not take this.
+    #[error("another value has sequence number {seq} already; a higher one replaces it")]
+    SameSequence {
+        /// Of both.
+        seq: i64,
+    },
 }
 
 /// What the count of a swarm came to (BEP 33).

@@ -68,9 +68,17 @@ class Network:
 
     def ask(self, *question):
         """The answers to `magnes dht`."""
+        options = ["--bootstrap", self.bootstrap, "--listen", "127.0.0.1:0", "--timeout", "20"]
+        return self.run(*question, *options)
+
+    def keygen(self, path):
+        """The public half of a key that is made there."""
+        [made] = self.run("keygen", path)
+        return made["key"]
+
+    def run(self, *question):
         self.count += 1
-        options = ["--bootstrap", self.bootstrap, "--listen", "127.0.0.1:0", "--timeout", "20", "--json"]
-        command = [clients.MAGNES, "dht", *question, *options]
+        command = [clients.MAGNES, "dht", *question, "--json"]
         process = clients.Process(self.case.work, f"magnes-dht-{question[0]}-{self.count}", command)
         code = process.wait_exit(self.case.timeout)
         assert code == 0, f"{' '.join(command)} ended with {code}: {process.output()}"
@@ -102,10 +110,10 @@ def immutable(network):
 
 def mutable(network):
     path = os.path.join(network.case.work, f"{time.monotonic_ns()}.key")
-    [made] = network.ask("keygen", path)
+    key = network.keygen(path)
     with open(path) as file:
         private = libtorrent_key(bytes.fromhex(file.read().strip()))
-    public, client = bytes.fromhex(made["key"]), network.client
+    public, client = bytes.fromhex(key), network.client
     for salt in network.salts:
         salted = ["--salt", salt] if salt else []
         [put] = network.ask("put", "--key", path, *salted, "first, from magnes")
@@ -118,11 +126,11 @@ def mutable(network):
         client.session.dht_put_mutable_item(private, public, b"second, from libtorrent", salt.encode())
         alert = client.wait(lt.dht_put_alert, network.case.timeout, "put", lambda alert: alert.num_success > 0)
         assert alert.seq == 2, alert.seq
-        [item] = network.ask("get", "--key", made["key"], *salted)
+        [item] = network.ask("get", "--key", key, *salted)
         assert (item["seq"], item["value"]) == (2, "second, from libtorrent"), item
         [put] = network.ask("put", "--key", path, *salted, "third, from magnes")
         assert put["seq"] == 3 and put["acknowledged"] > 0, put
-        [item] = network.ask("get", "--key", made["key"], *salted)
+        [item] = network.ask("get", "--key", key, *salted)
         assert (item["seq"], item["value"]) == (3, "third, from magnes"), item
 
 
@@ -189,20 +197,20 @@ def items_with_mainline(network):
     assert network.foreign("get", put["target"]) == text
 
     path = os.path.join(network.case.work, "key")
-    [made] = network.ask("keygen", path)
+    key = network.keygen(path)
     with open(path) as file:
         secret = file.read().strip()
     for salt in ("", "salt"):
         salted = ["--salt", salt] if salt else []
         [put] = network.ask("put", "--key", path, *salted, "first, from magnes")
         assert put["seq"] == 1 and not put["refused"], put
-        assert network.foreign("get-mutable", made["key"], salt) == "1 first, from magnes"
+        assert network.foreign("get-mutable", key, salt) == "1 first, from magnes"
         network.foreign("put-mutable", secret, salt, "5", "second, from mainline")
-        [item] = network.ask("get", "--key", made["key"], *salted)
+        [item] = network.ask("get", "--key", key, *salted)
         assert (item["seq"], item["value"]) == (5, "second, from mainline"), item
         [put] = network.ask("put", "--key", path, *salted, "third, from magnes")
         assert put["seq"] == 6 and put["acknowledged"] > 0, put
-        assert network.foreign("get-mutable", made["key"], salt) == "6 third, from magnes"
+        assert network.foreign("get-mutable", key, salt) == "6 third, from magnes"
 
 
 def cases():

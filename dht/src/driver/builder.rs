@@ -1,5 +1,5 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::handle::Dht;
@@ -68,7 +68,8 @@ impl Dht {
 }
 
 impl DhtBuilder {
-    /// Listens on this address too. Port 0 picks a free one. Without any address or socket: every IPv4 address, a free port.
+    /// Listens on this address too. Port 0 picks a free one. Without any address or socket: free ports of every IPv4
+    /// address and, where the machine has IPv6, of every IPv6 address.
     pub fn listen(mut self, addr: SocketAddr) -> Self {
         self.listen.push(addr);
         self
@@ -110,12 +111,16 @@ impl DhtBuilder {
     /// Outside of a tokio runtime.
     pub async fn spawn(self) -> Result<Dht, SpawnError> {
         let mut sockets = self.sockets;
-        let listen = match self.listen.is_empty() && sockets.is_empty() {
-            true => vec![SocketAddr::from(([0, 0, 0, 0], 0))],
-            false => self.listen,
-        };
-        for addr in listen {
-            sockets.push(bind(addr).map_err(|source| SpawnError::Bind { addr, source })?);
+        let bind_one = |addr: SocketAddr| bind(addr).map_err(|source| SpawnError::Bind { addr, source });
+        if self.listen.is_empty() && sockets.is_empty() {
+            sockets.push(bind_one((Ipv4Addr::UNSPECIFIED, 0).into())?);
+            match bind((Ipv6Addr::UNSPECIFIED, 0).into()) {
+                Ok(v6) => sockets.push(v6),
+                Err(error) => tracing::debug!(%error, "no IPv6 on this machine"),
+            }
+        }
+        for addr in self.listen {
+            sockets.push(bind_one(addr)?);
         }
         let sockets: Result<Vec<_>, io::Error> = sockets.into_iter().map(adopt).collect();
         let seed = match self.seed {

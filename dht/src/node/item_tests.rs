@@ -101,11 +101,36 @@ fn a_version_that_is_out_of_date_is_given_to_nobody() {
     let cas = world.put(4, &signed(7, "seven"), Some(3));
     assert_eq!((cas.asked, cas.conflict), (0, Some(Conflict::Cas { stored: 5, expected: 3 })));
     let cas = world.put(4, &signed(7, "seven"), Some(6));
-    assert_eq!((cas.acknowledged, &cas.refused[..]), (0, &[Refusal { code: 301, nodes: 8 }][..]));
+    assert_eq!((cas.asked, cas.conflict), (0, Some(Conflict::Cas { stored: 5, expected: 6 })));
     let same = world.put(4, &signed(5, "other"), None);
-    assert_eq!((same.acknowledged, &same.refused[..]), (0, &[Refusal { code: 302, nodes: 8 }][..]));
+    assert_eq!((same.asked, same.conflict), (0, Some(Conflict::SameSequence { seq: 5 })));
+    assert_eq!(world.put(4, &signed(5, "five"), Some(5)).acknowledged, 8, "a repetition is welcome");
     assert_eq!(world.put(4, &signed(6, "six"), Some(5)).acknowledged, 8);
     assert_eq!(world.get(17, None).item, Some(Item::Mutable(signed(6, "six"))));
+}
+
+#[test]
+fn who_got_another_version_in_the_meantime_refuses_and_is_counted() {
+    let mut world = World::of(20);
+    let operation = world.command(3, |node, now| node.put_mutable(now, &signed(5, "five"), None));
+    let is_put = |datagram: &[u8]| {
+        let message = Message::decode(datagram);
+        matches!(message, Ok(Message { body: Body::Query(query), .. }) if matches!(query.method, Method::Put { .. }))
+    };
+    while !world.wire.values().any(|(.., datagram)| is_put(datagram)) {
+        world.run(Duration::from_millis(1));
+    }
+    let other = signed(6, "six");
+    let newer =
+        crate::krpc::MutablePut { key: &other.key, signature: &other.signature, seq: 6, cas: None, salt: b"salt" };
+    let now = world.now;
+    for number in 1..=20 {
+        world.node(number).faces[0].items.put(now, addr(30).ip(), &other.value, Some(&newer)).unwrap();
+    }
+    world.run(Duration::from_secs(1));
+    let done = world.events.iter().find(|(.., event)| event.operation() == Some(operation) && event.is_final());
+    let Some((.., Event::PutDone { outcome, .. })) = done else { panic!("{done:?}") };
+    assert_eq!((outcome.acknowledged, &outcome.refused[..]), (0, &[Refusal { code: 302, nodes: 8 }][..]));
 }
 
 #[test]

@@ -2,7 +2,7 @@ use clap::Args;
 use magnes_dht::AnnouncePort;
 use serde_json::json;
 
-use super::asking::{AskArgs, failed};
+use super::asking::{AskArgs, OutputArgs, failed};
 use super::hex;
 use crate::cli::Outcome;
 use crate::cli::exit::Exit;
@@ -16,14 +16,16 @@ pub(super) struct AnnounceArgs {
     /// The TCP port on which the peer listens.
     #[arg(long)]
     port: u16,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
-pub(super) fn run(args: &AnnounceArgs, ask: &AskArgs) -> Outcome {
+pub(super) fn run(args: &AnnounceArgs, output: &OutputArgs) -> Outcome {
     let info_hash = hex::info_hash(&args.info_hash)?;
-    ask.ask(None, async |dht| {
+    args.ask.ask(async |dht| {
         let outcome = dht.announce(info_hash, AnnouncePort::Explicit(args.port), false).await.map_err(failed)?;
         let fields = json!({ "asked": outcome.asked, "acknowledged": outcome.acknowledged });
-        ask.tell("announced", fields, || {
+        output.tell("announced", fields, || {
             format!("{} of {} nodes took the announce", outcome.acknowledged, outcome.asked)
         });
         Ok(if outcome.acknowledged > 0 { Exit::Done } else { Exit::Failed })

@@ -2,11 +2,11 @@
 #![allow(clippy::print_stdout, reason = "the answers go to stdout")]
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use magnes_dht::{BootstrapState, Dht, NodeConfig, NodeMode, OperationError, SpawnError, StartError};
+use magnes_dht::{BootstrapState, Dht, DhtBuilder, NodeConfig, NodeMode, OperationError, SpawnError, StartError};
 use serde_json::Value;
 use tokio::runtime;
 use tokio::time::timeout;
@@ -18,47 +18,75 @@ use crate::cli::report::{print_json, print_line};
 /// When a question is given up that has no other limit.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How a question is asked.
+/// How answers are printed.
 #[derive(Debug, Args)]
-pub(super) struct AskArgs {
-    /// DHT node to begin with, instead of the built-in list. May repeat.
-    #[arg(long, value_name = "HOST:PORT", global = true)]
-    bootstrap: Vec<String>,
-    /// UDP address to ask from; port 0 picks a free one.
-    #[arg(long, value_name = "IP:PORT", global = true)]
-    listen: Option<SocketAddr>,
-    /// Give up after so many seconds, with exit code 3. Default: 15, and never with --follow.
-    #[arg(long, value_name = "SECS", global = true)]
-    timeout: Option<u64>,
+pub(super) struct OutputArgs {
     /// Print one JSON object a line.
     #[arg(long, global = true)]
     pub(super) json: bool,
 }
 
-impl AskArgs {
-    /// Starts a node, waits until it knows others, has `ask` ask them, and ends the node. `only` is the one node that is
-    /// begun with where the question is for it alone.
-    pub(super) fn ask<F: Future<Output = Outcome>>(
-        &self,
-        only: Option<SocketAddr>,
-        ask: impl FnOnce(Dht) -> F,
-    ) -> Outcome {
-        run(self.ask_within(self.limit(), only, Wait::UntilReady, ask))
-    }
+/// From where a question is asked, and for how long.
+#[derive(Debug, Args)]
+pub(super) struct SocketArgs {
+    /// UDP address to ask from; port 0 picks a free one. Default: any, of IPv4 and of IPv6.
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+    /// Give up after so many seconds, with exit code 3. Default: 15, and never with --follow.
+    #[arg(long, value_name = "SECS")]
+    timeout: Option<u64>,
+}
 
-    /// The same without waiting: for a question to one node that answers whatever it thinks of ours.
-    pub(super) fn ask_node<F: Future<Output = Outcome>>(
-        &self,
-        node: SocketAddr,
-        ask: impl FnOnce(Dht) -> F,
-    ) -> Outcome {
-        run(self.ask_within(self.limit(), Some(node), Wait::No, ask))
+/// How a question finds the nodes that can answer it.
+#[derive(Debug, Args)]
+pub(super) struct AskArgs {
+    /// DHT node to begin with, instead of the built-in list. May repeat.
+    #[arg(long, value_name = "HOST:PORT")]
+    bootstrap: Vec<String>,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
+}
+
+impl OutputArgs {
+    /// Tells an answer: fields of a JSON object, or a line for people.
+    pub(super) fn tell(&self, event: &str, fields: Value, text: impl FnOnce() -> String) {
+        if self.json {
+            print_json(event, fields);
+        } else {
+            print_line(&text());
+        }
+    }
+}
+
+impl AskArgs {
+    /// Starts a node, waits until it knows others, has `ask` ask them, and ends the node.
+    pub(super) fn ask<F: Future<Output = Outcome>>(&self, ask: impl FnOnce(Dht) -> F) -> Outcome {
+        run(self.socket.ask_within(self.socket.limit(), &self.hosts(), Wait::UntilReady, ask))
     }
 
     /// The same for a question that is asked until the user has enough: without a limit, unless the user gave one.
     pub(super) fn follow<F: Future<Output = Outcome>>(&self, ask: impl FnOnce(Dht) -> F) -> Outcome {
-        let limit = self.timeout.map_or(Duration::MAX, Duration::from_secs);
-        run(self.ask_within(limit, None, Wait::UntilReady, ask))
+        let limit = self.socket.timeout.map_or(Duration::MAX, Duration::from_secs);
+        run(self.socket.ask_within(limit, &self.hosts(), Wait::UntilReady, ask))
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        if self.bootstrap.is_empty() {
+            return magnes::session::BOOTSTRAP.iter().map(ToString::to_string).collect();
+        }
+        self.bootstrap.clone()
+    }
+}
+
+impl SocketArgs {
+    /// Has `ask` ask one node, and nobody else.
+    pub(super) fn ask_node<F: Future<Output = Outcome>>(
+        &self,
+        node: SocketAddr,
+        wait: Wait,
+        ask: impl FnOnce(Dht) -> F,
+    ) -> Outcome {
+        run(self.ask_within(self.limit(), &[node.to_string()], wait, ask))
     }
 
     fn limit(&self) -> Duration {
@@ -68,11 +96,11 @@ impl AskArgs {
     async fn ask_within<F: Future<Output = Outcome>>(
         &self,
         limit: Duration,
-        only: Option<SocketAddr>,
+        hosts: &[String],
         wait: Wait,
         ask: impl FnOnce(Dht) -> F,
     ) -> Outcome {
-        let dht = self.spawn(only).await?;
+        let dht = self.spawn(hosts).await?;
         let answer = async {
             if wait == Wait::UntilReady {
                 dht.ready().await.map_err(|closed| failed(closed.into()))?;
@@ -87,41 +115,22 @@ impl AskArgs {
         outcome
     }
 
-    async fn spawn(&self, only: Option<SocketAddr>) -> Result<Dht, Failure> {
-        let any = match only {
-            Some(SocketAddr::V6(_)) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-            _ => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        };
-        let listen = self.listen.unwrap_or(any);
+    async fn spawn(&self, hosts: &[String]) -> Result<Dht, Failure> {
         // Nobody is to remember a node that is gone in a moment (BEP 43).
         let config = NodeConfig { mode: NodeMode::Client, ..NodeConfig::default() };
-        let mut builder = Dht::builder().listen(listen).config(config);
-        if let Some(addr) = only {
-            // Begun with only so that its kind of address is admitted.
-            builder = builder.bootstrap(addr);
-        } else if self.bootstrap.is_empty() {
-            builder = magnes::session::BOOTSTRAP.iter().fold(builder, |builder, host| builder.bootstrap(host));
-        }
-        builder = self.bootstrap.iter().fold(builder, |builder, host| builder.bootstrap(host));
+        let builder = self.listen.into_iter().fold(Dht::builder().config(config), DhtBuilder::listen);
+        let builder = hosts.iter().fold(builder, DhtBuilder::bootstrap);
         builder.spawn().await.map_err(|error| match error {
             SpawnError::Bind { .. } => Failure::new(Exit::CannotBind, error),
             error => Failure::new(Exit::Failed, error),
         })
     }
-
-    /// Tells an answer: fields of a JSON object, or a line for people.
-    pub(super) fn tell(&self, event: &str, fields: Value, text: impl FnOnce() -> String) {
-        if self.json {
-            print_json(event, fields);
-        } else {
-            print_line(&text());
-        }
-    }
 }
 
 /// What is waited for before the question is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wait {
+pub(super) enum Wait {
+    /// An answer of somebody, who is asked until it comes.
     UntilReady,
     No,
 }

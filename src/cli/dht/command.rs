@@ -1,6 +1,6 @@
 use clap::{Args, Subcommand};
 
-use super::asking::AskArgs;
+use super::asking::OutputArgs;
 use super::{announce, find_node, get, get_peers, keygen, ping, put, sample, scrape, trace};
 use crate::cli::Outcome;
 
@@ -20,7 +20,7 @@ pub(crate) struct DhtArgs {
     #[command(subcommand)]
     question: Question,
     #[command(flatten)]
-    ask: AskArgs,
+    output: OutputArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -38,18 +38,18 @@ enum Question {
 }
 
 pub(crate) fn run(args: DhtArgs) -> Outcome {
-    let DhtArgs { question, ask } = args;
+    let DhtArgs { question, output } = args;
     let outcome = match &question {
-        Question::Ping(args) => ping::run(args, &ask),
-        Question::FindNode(args) => find_node::run(args, &ask),
-        Question::GetPeers(args) => get_peers::run(args, &ask),
-        Question::Announce(args) => announce::run(args, &ask),
-        Question::Get(args) => get::run(args, &ask),
-        Question::Put(args) => put::run(args, &ask),
-        Question::Sample(args) => sample::run(args, &ask),
-        Question::Scrape(args) => scrape::run(args, &ask),
-        Question::Trace(args) => trace::run(args, &ask),
-        Question::Keygen(args) => keygen::run(args, &ask),
+        Question::Ping(args) => ping::run(args, &output),
+        Question::FindNode(args) => find_node::run(args, &output),
+        Question::GetPeers(args) => get_peers::run(args, &output),
+        Question::Announce(args) => announce::run(args, &output),
+        Question::Get(args) => get::run(args, &output),
+        Question::Put(args) => put::run(args, &output),
+        Question::Sample(args) => sample::run(args, &output),
+        Question::Scrape(args) => scrape::run(args, &output),
+        Question::Trace(args) => trace::run(args, &output),
+        Question::Keygen(args) => keygen::run(args, &output),
     };
-    outcome.map_err(|failure| failure.told_as_json(ask.json))
+    outcome.map_err(|failure| failure.told_as_json(output.json))
 }

@@ -7,7 +7,7 @@ use magnes::model::{Magnet, PublisherLink};
 use magnes_dht::{Dht, Item, MutableItem, Target, item};
 use serde_json::{Value, json};
 
-use super::asking::{AskArgs, failed, usage};
+use super::asking::{AskArgs, OutputArgs, failed, usage};
 use super::hex::{self, Salt};
 use super::value;
 use crate::cli::Outcome;
@@ -42,6 +42,8 @@ pub(super) struct GetArgs {
     /// Go on and print every newer version, until Ctrl-C or the timeout.
     #[arg(long)]
     follow: bool,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
 /// What is looked for.
@@ -50,7 +52,7 @@ enum Wanted {
     Mutable(PublisherLink),
 }
 
-pub(super) fn run(args: &GetArgs, ask: &AskArgs) -> Outcome {
+pub(super) fn run(args: &GetArgs, output: &OutputArgs) -> Outcome {
     let wanted = wanted(args)?;
     let (target, link) = match &wanted {
         Wanted::Immutable(target) => (*target, None),
@@ -60,15 +62,15 @@ pub(super) fn run(args: &GetArgs, ask: &AskArgs) -> Outcome {
         return Err(usage("an immutable item does not change: --follow needs --key or a publisher's magnet link"));
     }
     if let Some(link) = link.filter(|_| args.follow) {
-        return ask.follow(async |dht: Dht| {
+        return args.ask.follow(async |dht: Dht| {
             let mut versions = dht.watch(link.key, &link.salt, None);
             loop {
                 let version = versions.next().await.map_err(failed)?;
-                tell(args, ask, &Item::Mutable(version), None);
+                tell(args, output, &Item::Mutable(version), None);
             }
         });
     }
-    ask.ask(None, async |dht: Dht| {
+    args.ask.ask(async |dht: Dht| {
         let outcome = match link {
             None => dht.get_immutable(target).await,
             Some(link) => dht.get_mutable(link.key, &link.salt, None).await,
@@ -82,7 +84,7 @@ pub(super) fn run(args: &GetArgs, ask: &AskArgs) -> Outcome {
             let why = format!("no such item at {target}: {} nodes answered{rejected}", outcome.answered);
             return Err(Failure::new(Exit::Failed, why));
         };
-        tell(args, ask, item, Some(outcome.holders));
+        tell(args, output, item, Some(outcome.holders));
         Ok(Exit::Done)
     })
 }
@@ -100,7 +102,7 @@ fn wanted(args: &GetArgs) -> Result<Wanted, Failure> {
     text.parse().map(Wanted::Immutable).map_err(|error| usage(format!("`{text}` is no hash of an item: {error}")))
 }
 
-fn tell(args: &GetArgs, ask: &AskArgs, item: &Item, holders: Option<usize>) {
+fn tell(args: &GetArgs, output: &OutputArgs, item: &Item, holders: Option<usize>) {
     let value = item.value();
     if args.raw {
         let mut stdout = std::io::stdout().lock();
@@ -127,7 +129,7 @@ fn tell(args: &GetArgs, ask: &AskArgs, item: &Item, holders: Option<usize>) {
         fields.insert("info_hash".into(), json!(magnet.info_hash.to_string()));
         fields.insert("magnet".into(), json!(magnet.to_string()));
     }
-    ask.tell("item", fields, || match torrent {
+    output.tell("item", fields, || match torrent {
         Some(magnet) => magnet.to_string(),
         None => value::shown(value),
     });

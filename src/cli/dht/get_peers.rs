@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde_json::json;
 
-use super::asking::{AskArgs, failed};
+use super::asking::{AskArgs, OutputArgs, failed};
 use super::hex;
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
@@ -14,16 +14,18 @@ pub(super) struct GetPeersArgs {
     /// Its info hash.
     #[arg(value_name = "INFO_HASH")]
     info_hash: String,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
-pub(super) fn run(args: &GetPeersArgs, ask: &AskArgs) -> Outcome {
+pub(super) fn run(args: &GetPeersArgs, output: &OutputArgs) -> Outcome {
     let info_hash = hex::info_hash(&args.info_hash)?;
-    ask.ask(None, async |dht| {
+    args.ask.ask(async |dht| {
         let mut found = BTreeSet::new();
         let mut stream = dht.get_peers(info_hash);
         while let Some(peers) = stream.next().await {
             for peer in peers.into_iter().filter(|peer| found.insert(*peer)) {
-                ask.tell("peer", json!({ "addr": peer.to_string() }), || peer.to_string());
+                output.tell("peer", json!({ "addr": peer.to_string() }), || peer.to_string());
             }
         }
         match stream.outcome() {

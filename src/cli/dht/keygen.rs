@@ -9,7 +9,7 @@ use magnes::model::PublisherLink;
 use magnes_dht::item::SigningKey;
 use serde_json::json;
 
-use super::asking::{AskArgs, usage};
+use super::asking::{OutputArgs, usage};
 use super::hex;
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
@@ -32,7 +32,7 @@ pub(super) struct KeygenArgs {
     file: PathBuf,
 }
 
-pub(super) fn run(args: &KeygenArgs, ask: &AskArgs) -> Outcome {
+pub(super) fn run(args: &KeygenArgs, output: &OutputArgs) -> Outcome {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)
         .map_err(|error| Failure::new(Exit::Failed, format!("the system gives no random numbers: {error}")))?;
@@ -40,7 +40,7 @@ pub(super) fn run(args: &KeygenArgs, ask: &AskArgs) -> Outcome {
     let key = SigningKey::from_bytes(&secret).verifying_key().to_bytes();
     let link = PublisherLink::new(key).to_string();
     let fields = json!({ "key": hex::encode(&key), "magnet": link, "file": args.file });
-    ask.tell("key", fields, || format!("public key {}\n{link}", hex::encode(&key)));
+    output.tell("key", fields, || format!("public key {}\n{link}", hex::encode(&key)));
     Ok(Exit::Done)
 }
 

@@ -3,7 +3,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use clap::Args;
 use serde_json::json;
 
-use super::asking::{AskArgs, failed, usage};
+use super::asking::{OutputArgs, SocketArgs, Wait, failed, usage};
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
 
@@ -13,14 +13,17 @@ pub(super) struct PingArgs {
     /// The node. Of a name the first IPv4 address is asked, or else the first IPv6 address.
     #[arg(value_name = "HOST:PORT")]
     host: String,
+    #[command(flatten)]
+    socket: SocketArgs,
 }
 
-pub(super) fn run(args: &PingArgs, ask: &AskArgs) -> Outcome {
+pub(super) fn run(args: &PingArgs, output: &OutputArgs) -> Outcome {
     let addr = resolve(&args.host)?;
-    ask.ask_node(addr, async |dht| match dht.ping(addr).await.map_err(failed)? {
+    // It answers whatever it thinks of us.
+    args.socket.ask_node(addr, Wait::No, async |dht| match dht.ping(addr).await.map_err(failed)? {
         Some((id, rtt)) => {
             let rtt_ms = rtt.as_secs_f64() * 1000.0;
-            ask.tell("pong", json!({ "node_id": id.to_string(), "rtt_ms": rtt_ms }), || {
+            output.tell("pong", json!({ "node_id": id.to_string(), "rtt_ms": rtt_ms }), || {
                 format!("{id} answered after {rtt_ms:.1} ms")
             });
             Ok(Exit::Done)

@@ -10,7 +10,7 @@ use magnes_dht::item::{self, SigningKey, VALUE_LEN_MAX};
 use magnes_dht::{Dht, MutableItem, PutOutcome};
 use serde_json::{Value, json};
 
-use super::asking::{AskArgs, failed, usage};
+use super::asking::{AskArgs, OutputArgs, failed, usage};
 use super::hex::{self, Salt};
 use super::{keygen, value};
 use crate::cli::Outcome;
@@ -58,16 +58,18 @@ pub(super) struct PutArgs {
     /// Replace only the version with this sequence number.
     #[arg(long, value_name = "NUMBER", requires = "key", value_parser = clap::value_parser!(i64).range(0..))]
     cas: Option<i64>,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
-pub(super) fn run(args: &PutArgs, ask: &AskArgs) -> Outcome {
+pub(super) fn run(args: &PutArgs, output: &OutputArgs) -> Outcome {
     let value = content(args)?;
     item::check_value(&value).map_err(usage)?;
     let Some(path) = &args.key else {
-        return ask.ask(None, async |dht| {
+        return args.ask.ask(async |dht| {
             let outcome = dht.put_immutable(&value).await.map_err(failed)?;
             let target = item::immutable_target(&value).to_string();
-            tell(ask, &outcome, json!({ "target": target }), || target.clone())
+            tell(output, &outcome, json!({ "target": target }), || target.clone())
         });
     };
     let key = keygen::read(path)?;
@@ -75,7 +77,7 @@ pub(super) fn run(args: &PutArgs, ask: &AskArgs) -> Outcome {
     let salt = text.or(args.salt_hex.as_ref().map(|salt| salt.0.clone())).unwrap_or_default();
     // What cannot be signed is told before anybody is asked.
     MutableItem::sign(&key, &salt, args.seq.unwrap_or(0), value.clone()).map_err(usage)?;
-    ask.ask(None, async |dht: Dht| {
+    args.ask.ask(async |dht: Dht| {
         let (item, outcome) = put_mutable(&dht, args, &key, &salt, &value).await?;
         let link = PublisherLink { salt, ..PublisherLink::new(item.key) };
         let fields = json!({
@@ -84,7 +86,7 @@ pub(super) fn run(args: &PutArgs, ask: &AskArgs) -> Outcome {
             "key": hex::encode(&item.key),
             "magnet": args.torrent.as_ref().map(|_| link.to_string()),
         });
-        tell(ask, &outcome, fields, || match args.torrent {
+        tell(output, &outcome, fields, || match args.torrent {
             Some(_) => link.to_string(),
             None => format!("{} version {} of key {}", item.target(), item.seq, hex::encode(&item.key)),
         })
@@ -132,7 +134,7 @@ fn content(args: &PutArgs) -> Result<Vec<u8>, Failure> {
 }
 
 /// Tells where the item lives and who took it; it failed when nobody did.
-fn tell(ask: &AskArgs, outcome: &PutOutcome, mut fields: Value, place: impl Fn() -> String) -> Outcome {
+fn tell(output: &OutputArgs, outcome: &PutOutcome, mut fields: Value, place: impl Fn() -> String) -> Outcome {
     if let Some(conflict) = &outcome.conflict {
         return Err(Failure::new(Exit::Failed, format!("not put: {conflict}")));
     }
@@ -152,7 +154,7 @@ fn tell(ask: &AskArgs, outcome: &PutOutcome, mut fields: Value, place: impl Fn()
         fields.insert("refused".into(), refused.collect());
         fields.insert("elapsed_s".into(), json!(outcome.elapsed.as_secs_f64()));
     }
-    ask.tell("put", fields, || {
+    output.tell("put", fields, || {
         let taken = format!("{} of {} nodes took it", outcome.acknowledged, outcome.asked);
         let refusals: String = refusals.iter().map(|refusal| format!("; {refusal}")).collect();
         format!("{}\n{taken}{refusals}", place())

@@ -2,10 +2,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use clap::Args;
-use magnes_dht::{NodeId, Target};
+use magnes_dht::{Dht, NodeId, Target};
 use serde_json::json;
 
-use super::asking::{AskArgs, failed};
+use super::asking::{AskArgs, OutputArgs, Wait, failed};
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
 
@@ -23,12 +23,14 @@ pub(super) struct SampleArgs {
     /// The point towards which nodes are asked, 40 hexadecimal digits. Default: a random one.
     target: Option<NodeId>,
     /// Ask this node alone.
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "bootstrap")]
     node: Option<SocketAddr>,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
-pub(super) fn run(args: &SampleArgs, ask: &AskArgs) -> Outcome {
-    ask.ask(args.node, async |dht| {
+pub(super) fn run(args: &SampleArgs, output: &OutputArgs) -> Outcome {
+    let ask = async |dht: Dht| {
         // Our own id was drawn by lot.
         let own_id = dht.node_ids().await.map_err(|closed| failed(closed.into()))?.first().copied();
         let target = args.target.or(own_id).map_or(Target::new([0; 20]), Target::from);
@@ -48,8 +50,8 @@ pub(super) fn run(args: &SampleArgs, ask: &AskArgs) -> Outcome {
             });
             let unseen: Vec<String> = of_one.info_hashes.iter().map(ToString::to_string).collect();
             let unseen: Vec<String> = unseen.into_iter().filter(|text| found.insert(text.clone())).collect();
-            if ask.json || !unseen.is_empty() {
-                ask.tell("samples", fields, || unseen.join("\n"));
+            if output.json || !unseen.is_empty() {
+                output.tell("samples", fields, || unseen.join("\n"));
             }
         }
         match samples.outcome() {
@@ -60,5 +62,9 @@ pub(super) fn run(args: &SampleArgs, ask: &AskArgs) -> Outcome {
             }
             _ => Ok(Exit::Done),
         }
-    })
+    };
+    match args.node {
+        Some(node) => args.ask.socket.ask_node(node, Wait::UntilReady, ask),
+        None => args.ask.ask(ask),
+    }
 }

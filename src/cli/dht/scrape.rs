@@ -1,7 +1,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::asking::{AskArgs, failed};
+use super::asking::{AskArgs, OutputArgs, failed};
 use super::hex;
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
@@ -19,11 +19,13 @@ pub(super) struct ScrapeArgs {
     /// Its info hash.
     #[arg(value_name = "INFO_HASH")]
     info_hash: String,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
-pub(super) fn run(args: &ScrapeArgs, ask: &AskArgs) -> Outcome {
+pub(super) fn run(args: &ScrapeArgs, output: &OutputArgs) -> Outcome {
     let info_hash = hex::info_hash(&args.info_hash)?;
-    ask.ask(None, async |dht| {
+    args.ask.ask(async |dht| {
         let count = dht.scrape(info_hash).await.map_err(failed)?;
         if count.counted == 0 {
             let answered = count.answered;
@@ -35,7 +37,7 @@ pub(super) fn run(args: &ScrapeArgs, ask: &AskArgs) -> Outcome {
             "counted_nodes": count.counted,
             "answered": count.answered,
         });
-        ask.tell("scrape", fields, || {
+        output.tell("scrape", fields, || {
             format!("about {} seeds and {} downloaders, as {} nodes say", count.seeds, count.downloaders, count.counted)
         });
         Ok(Exit::Done)

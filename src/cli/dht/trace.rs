@@ -7,7 +7,7 @@ use clap::Args;
 use magnes_dht::{Contact, Hop, LookupOutcome, NodeId, Target};
 use serde_json::{Value, json};
 
-use super::asking::{AskArgs, failed};
+use super::asking::{AskArgs, OutputArgs, failed};
 use super::hex;
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
@@ -28,22 +28,24 @@ pub(super) struct TraceArgs {
     /// Where it goes: an info hash, or any point as 40 hexadecimal digits.
     #[arg(value_name = "TARGET")]
     target: String,
+    #[command(flatten)]
+    ask: AskArgs,
 }
 
-pub(super) fn run(args: &TraceArgs, ask: &AskArgs) -> Outcome {
+pub(super) fn run(args: &TraceArgs, output: &OutputArgs) -> Outcome {
     let info_hash = hex::info_hash(&args.target)?;
     let target = Target::from(info_hash);
-    ask.ask(None, async |dht| {
+    args.ask.ask(async |dht| {
         let start = Instant::now();
         let mut trace = dht.trace(info_hash);
         while let Some((addr, hop)) = trace.next().await {
             let seconds = start.elapsed().as_secs_f64();
-            ask.tell("hop", fields(&target, addr, &hop), || format!("{seconds:7.3}  {}", line(&target, addr, &hop)));
+            output.tell("hop", fields(&target, addr, &hop), || format!("{seconds:7.3}  {}", line(&target, addr, &hop)));
         }
         match trace.outcome() {
             Some(Err(error)) => Err(failed(*error)),
             Some(Ok(outcome)) => {
-                tell_outcome(ask, &target, outcome);
+                tell_outcome(output, &target, outcome);
                 if outcome.answered > 0 { Ok(Exit::Done) } else { Err(Failure::new(Exit::Failed, "no node answered")) }
             }
             None => Ok(Exit::Done),
@@ -51,7 +53,7 @@ pub(super) fn run(args: &TraceArgs, ask: &AskArgs) -> Outcome {
     })
 }
 
-fn tell_outcome(ask: &AskArgs, target: &Target, outcome: &LookupOutcome) {
+fn tell_outcome(output: &OutputArgs, target: &Target, outcome: &LookupOutcome) {
     let closest = |contact: &Contact| json!({ "node_id": contact.id.to_string(), "addr": contact.addr.to_string() });
     let fields = json!({
         "asked": outcome.asked,
@@ -59,7 +61,7 @@ fn tell_outcome(ask: &AskArgs, target: &Target, outcome: &LookupOutcome) {
         "elapsed_s": outcome.elapsed.as_secs_f64(),
         "closest": outcome.closest.iter().map(closest).collect::<Vec<_>>(),
     });
-    ask.tell("traced", fields, || {
+    output.tell("traced", fields, || {
         let (asked, answered, seconds) = (outcome.asked, outcome.answered, outcome.elapsed.as_secs_f64());
         let mut text = format!("{answered} of {asked} nodes answered within {seconds:.3} s; the nearest:");
         for contact in &outcome.closest {

@@ -23,9 +23,10 @@ impl Put {
     pub(super) fn new(item: Item, cas: Option<i64>) -> Self {
         let search = match &item {
             Item::Immutable(_) => Get::immutable(item.target()),
-            // What does not contradict the put need not be sent.
+            // Older versions need not be sent, unless one of them is expected: whichever there is has to be proved.
             Item::Mutable(item) => {
-                Get::mutable(item.key, item.salt.clone(), Some(cas.map_or(item.seq, |cas| cas.min(item.seq))))
+                let above = if cas.is_some() { None } else { below(item.seq) };
+                Get::mutable(item.key, item.salt.clone(), above)
             }
         };
         Self { item, cas, search, stored: BTreeMap::new() }
@@ -47,12 +48,12 @@ impl Put {
 
     /// Why the item is not to be put at all: nodes that do not know the newer one would take it.
     pub(super) fn conflict(&self) -> Option<Conflict> {
-        let (Item::Mutable(item), Some(stored)) = (&self.item, self.search.found().and_then(Item::seq)) else {
-            return None;
-        };
+        let (Item::Mutable(item), Some(Item::Mutable(found))) = (&self.item, self.search.found()) else { return None };
+        let stored = found.seq;
         match self.cas {
             Some(expected) if stored != expected => Some(Conflict::Cas { stored, expected }),
             _ if stored > item.seq => Some(Conflict::SequenceTooLow { stored, given: item.seq }),
+            _ if stored == item.seq && found.value != item.value => Some(Conflict::SameSequence { seq: stored }),
             _ => None,
         }
     }
@@ -66,7 +67,7 @@ impl Put {
     pub(super) fn look(&self) -> Option<Method<'static>> {
         let (Item::Mutable(item), Some(_)) = (&self.item, self.cas) else { return None };
         // Who has this very version is to send it.
-        Some(Method::Get { target: self.item.target(), seq: item.seq.checked_sub(1).filter(|below| *below >= 0) })
+        Some(Method::Get { target: self.item.target(), seq: below(item.seq) })
     }
 
     /// Whether a node answered with the item.
@@ -91,4 +92,9 @@ impl Put {
         };
         Method::Put { token, value: self.item.value(), mutable, target: again.then(|| self.item.target()) }
     }
+}
+
+/// The sequence number up to which nodes need not send what they have, to learn whether they have this version.
+fn below(seq: i64) -> Option<i64> {
+    seq.checked_sub(1).filter(|below| *below >= 0)
 }
