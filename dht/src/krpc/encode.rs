@@ -117,7 +117,8 @@ fn write_arguments(dict: &mut DictWriter<'_>, query: &Query<'_>) {
             write_flag(dict, b"scrape", *scrape);
         }
         Method::AnnouncePeer { info_hash, port, implied_port, seed, token } => {
-            write_flag(dict, b"implied_port", *implied_port);
+            // Optional in BEP 5, but rqbit's nodes take no announce without it.
+            dict.key(b"implied_port").int(i64::from(*implied_port));
             dict.key(b"info_hash").bytes(info_hash.as_bytes());
             if let Some(port) = port {
                 dict.key(b"port").int((*port).into());
