@@ -1,18 +1,13 @@
 use std::hash::BuildHasher;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use rand_core::Rng;
 
-use super::lot::Lots;
 use crate::InfoHash;
 use crate::keyed::KeyedState;
 
-/// Peers of one swarm that are kept as records of their own. More of them are cheaper as a crowd.
+/// Peers of one swarm that are kept as records of their own at most.
 pub(super) const FEW_MAX: usize = 16;
-
-/// What a record costs at most, in bytes: itself, the thirty-second part that is reserved for more, and 10 bytes of the
-/// index when that has just doubled.
-pub(super) const RECORD_BYTES: usize = 40;
 
 /// Bits of an index entry that name a record; the others are part of its hash, and tell most of the wrong ones apart
 /// without looking at them.
@@ -25,30 +20,34 @@ pub(super) const RECORDS_MAX: usize = SLOT_MASK as usize;
 /// Seconds are counted modulo this, 97 days: by far more than a peer is kept.
 const SECONDS_MODULUS: u32 = 1 << 23;
 
-/// An IPv4 peer of a small swarm with its info hash: 29 bytes, without padding. Most swarms that a node stores have one
-/// peer or two.
+/// The index grows by this part of itself when it is fuller than this (seventeen of twenty): then five entries of seven
+/// are in use at least, and a search that finds nothing looks at some twenty of them, which are beside each other.
+const INDEX_GROWTH_DIVISOR: usize = 5;
+const INDEX_FULL: (usize, usize) = (17, 20);
+
+/// The part of the records that is reserved for more.
+const RESERVE_DIVISOR: usize = 64;
+
+/// A peer of a small swarm with its info hash, its address as four or sixteen bytes: 29 or 41 bytes, without padding.
+/// Most swarms that a node stores have one peer or two.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Record {
+pub(super) struct Record<Ip> {
     pub(super) info_hash: InfoHash,
-    ip: [u8; 4],
+    ip: Ip,
     port: [u8; 2],
     /// Seconds of the announce, modulo [`SECONDS_MODULUS`], above a bit for seeds.
     stamp: [u8; 3],
 }
 
-impl Record {
-    pub(super) fn new(info_hash: InfoHash, ip: Ipv4Addr, port: u16, announced_s: u32, seed: bool) -> Self {
+impl<Ip: Copy + Into<IpAddr>> Record<Ip> {
+    pub(super) fn new(info_hash: InfoHash, ip: Ip, port: u16, announced_s: u32, seed: bool) -> Self {
         let stamp = ((announced_s % SECONDS_MODULUS) << 1) | u32::from(seed);
         let [_, a, b, c] = stamp.to_be_bytes();
-        Self { info_hash, ip: ip.octets(), port: port.to_be_bytes(), stamp: [a, b, c] }
-    }
-
-    pub(super) fn ip(&self) -> IpAddr {
-        Ipv4Addr::from(self.ip).into()
+        Self { info_hash, ip, port: port.to_be_bytes(), stamp: [a, b, c] }
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
-        SocketAddr::new(self.ip(), u16::from_be_bytes(self.port))
+        SocketAddr::new(self.ip.into(), u16::from_be_bytes(self.port))
     }
 
     pub(super) fn seed(&self) -> bool {
@@ -63,23 +62,37 @@ impl Record {
     }
 }
 
-/// The peers of small swarms: a dense array, and an open-addressed index over it by a keyed hash of the info hash.
+/// The peers of small swarms of one family: a dense array, and an open-addressed index over it by a keyed hash of the info
+/// hash.
 #[derive(Debug)]
-pub(super) struct Few {
-    records: Vec<Record>,
-    /// `slot + 1` and part of the hash; 0 is free. A power of two, or empty.
+pub(super) struct Few<Ip> {
+    records: Vec<Record<Ip>>,
+    /// `slot + 1` and part of the hash; 0 is free.
     index: Vec<u32>,
     hasher: KeyedState,
     swarms: usize,
 }
 
-impl Few {
+impl<Ip: Copy + Into<IpAddr>> Few<Ip> {
+    /// What a record costs at most, in bytes: itself, what is reserved for more, and six bytes of the index when that has
+    /// just grown. 36 with an IPv4 address, 48 with an IPv6 one.
+    pub(super) const RECORD_BYTES: usize =
+        size_of::<Record<Ip>>() + size_of::<Record<Ip>>().div_ceil(RESERVE_DIVISOR) + 6;
+
+    /// Peers of one swarm at most: more of them are cheaper as a crowd.
+    pub(super) const SWARM_MAX: usize = if Self::RECORD_BYTES < 40 { FEW_MAX } else { FEW_MAX / 2 };
+
     pub(super) fn new(rng: &mut impl Rng) -> Self {
         Self { records: Vec::new(), index: Vec::new(), hasher: KeyedState::new(rng), swarms: 0 }
     }
 
-    pub(super) fn records(&self) -> &[Record] {
+    pub(super) fn records(&self) -> &[Record<Ip>] {
         &self.records
+    }
+
+    /// What the records cost, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.records.len() * Self::RECORD_BYTES
     }
 
     /// How many different info hashes the records have.
@@ -87,47 +100,47 @@ impl Few {
         self.swarms
     }
 
-    /// The slots of a swarm's records: how many, at most [`FEW_MAX`], and which.
+    /// The slots of a swarm's records: how many, at most [`Few::SWARM_MAX`], and which.
     pub(super) fn find(&self, info_hash: &InfoHash) -> (usize, [u32; FEW_MAX]) {
         let (mut count, mut slots) = (0, [0; FEW_MAX]);
         if self.index.is_empty() {
             return (0, slots);
         }
         let hash = self.hash(info_hash);
-        let (mask, mark) = (self.index.len() - 1, mark_of(hash));
-        let mut at = hash as usize & mask;
-        while self.index[at] != 0 && count < FEW_MAX {
+        let (mut at, mark) = (self.home(hash), mark_of(hash));
+        while self.index[at] != 0 && count < Self::SWARM_MAX {
             let entry = self.index[at];
             let slot = (entry & SLOT_MASK) - 1;
             if entry & !SLOT_MASK == mark && self.records[slot as usize].info_hash == *info_hash {
                 slots[count] = slot;
                 count += 1;
             }
-            at = (at + 1) & mask;
+            at = self.after(at);
         }
         (count, slots)
     }
 
-    /// Adds a record; there have to be fewer than [`FEW_MAX`] of its swarm and [`RECORDS_MAX`] of all.
-    pub(super) fn insert(&mut self, record: Record) {
+    /// Adds a record; there have to be fewer than [`Few::SWARM_MAX`] of its swarm and [`RECORDS_MAX`] of all.
+    pub(super) fn insert(&mut self, record: Record<Ip>) {
         self.swarms += usize::from(self.find(&record.info_hash).0 == 0);
-        if (self.records.len() + 1) * 5 > self.index.len() * 4 {
-            self.rebuild((self.index.len() * 2).max(FEW_MAX));
+        let (part, whole) = INDEX_FULL;
+        if (self.records.len() + 1) * whole > self.index.len() * part {
+            self.rebuild((self.index.len() + self.index.len() / INDEX_GROWTH_DIVISOR).max(FEW_MAX));
         }
         if self.records.len() == self.records.capacity() {
-            self.records.reserve_exact((self.records.len() / 32).max(4));
+            self.records.reserve_exact((self.records.len() / RESERVE_DIVISOR).max(4));
         }
         self.records.push(record);
         self.enter(self.records.len() - 1);
     }
 
     /// Replaces a record by one of the same swarm.
-    pub(super) fn replace(&mut self, slot: usize, record: Record) {
+    pub(super) fn replace(&mut self, slot: usize, record: Record<Ip>) {
         self.records[slot] = record;
     }
 
     /// Takes a record out. The last one takes its slot.
-    pub(super) fn remove(&mut self, slot: usize) -> Record {
+    pub(super) fn remove(&mut self, slot: usize) -> Record<Ip> {
         let last = self.records.len() - 1;
         self.leave(slot);
         if slot != last {
@@ -140,15 +153,10 @@ impl Few {
         removed
     }
 
-    /// The slot of a record drawn by lot; there has to be one.
-    pub(super) fn draw(&self, lots: &mut Lots) -> usize {
-        lots.draw(self.records.len())
-    }
-
     /// Bytes that are really reserved.
     #[cfg(test)]
     pub(super) fn reserved_bytes(&self) -> usize {
-        self.records.capacity() * size_of::<Record>() + self.index.capacity() * size_of::<u32>()
+        self.records.capacity() * size_of::<Record<Ip>>() + self.index.capacity() * size_of::<u32>()
     }
 
     pub(super) fn check_invariants(&self) {
@@ -166,13 +174,26 @@ impl Few {
         self.hasher.hash_one(info_hash.as_bytes())
     }
 
+    /// Where the search for a hash begins.
+    fn home(&self, hash: u64) -> usize {
+        ((u64::from(hash as u32) * self.index.len() as u64) >> 32) as usize
+    }
+
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.index.len() { 0 } else { at + 1 }
+    }
+
+    /// Steps of [`Few::after`] that lead from one place to another.
+    fn steps(&self, from: usize, to: usize) -> usize {
+        if to >= from { to - from } else { to + self.index.len() - from }
+    }
+
     /// Enters a record that is in none of the places of the index.
     fn enter(&mut self, slot: usize) {
         let hash = self.hash(&self.records[slot].info_hash);
-        let mask = self.index.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = self.home(hash);
         while self.index[at] != 0 {
-            at = (at + 1) & mask;
+            at = self.after(at);
         }
         self.index[at] = mark_of(hash) | (slot as u32 + 1);
     }
@@ -180,27 +201,26 @@ impl Few {
     /// Where in the index a record is.
     fn position(&self, slot: usize) -> usize {
         let hash = self.hash(&self.records[slot].info_hash);
-        let (mask, entry) = (self.index.len() - 1, mark_of(hash) | (slot as u32 + 1));
-        let mut at = hash as usize & mask;
+        let entry = mark_of(hash) | (slot as u32 + 1);
+        let mut at = self.home(hash);
         while self.index[at] != entry {
-            at = (at + 1) & mask;
+            at = self.after(at);
         }
         at
     }
 
     /// Takes a record out of the index, and moves up those that would not be found behind the gap.
     fn leave(&mut self, slot: usize) {
-        let mask = self.index.len() - 1;
         let mut gap = self.position(slot);
-        let mut at = (gap + 1) & mask;
+        let mut at = self.after(gap);
         while self.index[at] != 0 {
             let other = (self.index[at] & SLOT_MASK) as usize - 1;
-            let home = self.hash(&self.records[other].info_hash) as usize & mask;
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(gap) & mask {
+            let home = self.home(self.hash(&self.records[other].info_hash));
+            if self.steps(home, at) >= self.steps(gap, at) {
                 self.index[gap] = self.index[at];
                 gap = at;
             }
-            at = (at + 1) & mask;
+            at = self.after(at);
         }
         self.index[gap] = 0;
     }

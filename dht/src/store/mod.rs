@@ -6,6 +6,7 @@ mod crowd;
 mod few;
 mod lot;
 mod peers;
+mod small;
 #[cfg(test)]
 mod tests;
 

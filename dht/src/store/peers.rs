@@ -7,8 +7,8 @@ use lru::LruCache;
 use rand_core::Rng;
 
 use super::crowd::{Crowd, Peer, is_expired, place_port};
-use super::few::{FEW_MAX, Few, RECORD_BYTES, RECORDS_MAX, Record};
 use super::lot::{Lots, Permutation};
+use super::small::{Slot, Small, SmallPeer};
 use crate::InfoHash;
 use crate::keyed::KeyedState;
 use crate::owners::{Owner, Owners};
@@ -54,7 +54,7 @@ const CROWD_BYTES: usize = 160;
 /// recently, as far as a few draws by lot tell.
 #[derive(Debug)]
 pub struct PeerStore {
-    few: Few,
+    small: Small,
     crowds: LruCache<InfoHash, Crowd, KeyedState>,
     /// Every key of `crowds`, to draw from by lot and to sweep in turns.
     crowd_keys: Vec<InfoHash>,
@@ -69,7 +69,7 @@ pub struct PeerStore {
     scrapes: Option<LruCache<InfoHash, Scrape, KeyedState>>,
     start: Instant,
     budget_bytes: usize,
-    sweep_few: usize,
+    sweep_small: usize,
     sweep_crowd: usize,
     frozen: Vec<u8>,
     frozen_until: Instant,
@@ -100,7 +100,7 @@ impl PeerStore {
     /// An empty store that will use about `budget_bytes` at most.
     pub fn new(budget_bytes: usize, start: Instant, rng: &mut impl Rng) -> Self {
         Self {
-            few: Few::new(rng),
+            small: Small::new(rng),
             crowds: LruCache::unbounded_with_hasher(KeyedState::new(rng)),
             crowd_keys: Vec::new(),
             crowd_peers: 0,
@@ -112,7 +112,7 @@ impl PeerStore {
             scrapes: None,
             start,
             budget_bytes: budget_bytes.max(BUDGET_BYTES_MIN),
-            sweep_few: 0,
+            sweep_small: 0,
             sweep_crowd: 0,
             frozen: Vec::new(),
             frozen_until: start,
@@ -121,17 +121,17 @@ impl PeerStore {
 
     /// Stored peers, expired ones that no sweep has met yet included.
     pub fn peers(&self) -> usize {
-        self.few.records().len() + self.crowd_peers
+        self.small.len() + self.crowd_peers
     }
 
     /// Stored info hashes.
     pub fn info_hashes(&self) -> usize {
-        self.few.swarms() + self.crowd_keys.len()
+        self.small.swarms() + self.crowd_keys.len()
     }
 
     /// Bytes in use, at most the budget.
     pub fn used_bytes(&self) -> usize {
-        self.few.records().len() * RECORD_BYTES + self.crowd_bytes
+        self.small.bytes() + self.crowd_bytes
     }
 
     /// Stores a peer, or refreshes it. A peer on a port of the system (below 1024) is not stored.
@@ -139,19 +139,20 @@ impl PeerStore {
         if addr.port() < PORT_MIN {
             return;
         }
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
         let now_s = self.seconds(now);
-        self.sweep_few(now_s, SWEEP_STEPS);
+        self.sweep_small(now_s, SWEEP_STEPS);
         self.sweep_crowds(now_s, SWEEP_STEPS);
         let owner = Owner::of(addr.ip(), &self.owner_key);
         if let Some(owners) = &mut self.owners {
             owners.add(owner, 1);
         }
-        if !self.announce_to_few(now_s, info_hash, addr, seed) {
+        if !self.announce_to_small(now_s, info_hash, addr, seed) {
             self.gather(now_s, info_hash);
             let peer = Peer::new(addr, now_s, seed);
             self.update(&info_hash, |crowd, gone| crowd.insert(peer, gone));
         }
-        while self.used_bytes() > self.budget_bytes || self.few.records().len() >= RECORDS_MAX {
+        while self.used_bytes() > self.budget_bytes || self.small.is_full() {
             self.evict(now_s, owner);
         }
         if let Some(owners) = &mut self.owners {
@@ -175,11 +176,11 @@ impl PeerStore {
         out: &mut Vec<SocketAddr>,
     ) {
         let now_s = self.seconds(now);
-        let (count, slots) = self.few.find(info_hash);
-        if count > 0 {
-            let records = Permutation::new(count, rng).map(|index| &self.few.records()[slots[index] as usize]);
-            let fit = records.filter(|record| !(is_expired(record.age_s(now_s)) || noseed && record.seed()));
-            out.extend(fit.take(count_max).map(Record::addr));
+        let slots = self.small.find(info_hash);
+        if slots.len() > 0 {
+            let peers = Permutation::new(slots.len(), rng).map(|number| self.small.peer(slots.nth(number), now_s));
+            let fit = peers.filter(|peer| !(is_expired(peer.age_s) || noseed && peer.seed));
+            out.extend(fit.take(count_max).map(|peer| peer.addr));
         } else if let Some(crowd) = self.crowds.peek(info_hash) {
             let peers = crowd.in_random_order(rng).filter(|peer| !(peer.is_expired(now_s) || noseed && peer.seed));
             out.extend(peers.take(count_max).map(Peer::addr));
@@ -188,9 +189,9 @@ impl PeerStore {
 
     /// The filters of a swarm, at most a minute old; `None` if nobody announced to it.
     pub fn scrape(&mut self, now: Instant, info_hash: &InfoHash) -> Option<&Scrape> {
-        let (count, slots) = self.few.find(info_hash);
+        let slots = self.small.find(info_hash);
         let crowd = self.crowds.peek(info_hash);
-        if count == 0 && crowd.is_none() {
+        if slots.len() == 0 && crowd.is_none() {
             return None;
         }
         let owner_key = &self.owner_key;
@@ -203,9 +204,9 @@ impl PeerStore {
                 let filter = if seed { &mut scrape.seeds } else { &mut scrape.peers };
                 filter.insert(addr.ip());
             };
-            let records = slots[..count].iter().map(|slot| &self.few.records()[*slot as usize]);
-            for record in records.filter(|record| !is_expired(record.age_s(now_s))) {
-                insert(record.addr(), record.seed());
+            let peers = slots.iter().map(|slot| self.small.peer(slot, now_s));
+            for peer in peers.filter(|peer| !is_expired(peer.age_s)) {
+                insert(peer.addr, peer.seed);
             }
             for peer in crowd.iter().flat_map(|crowd| &crowd.peers).filter(|peer| !peer.is_expired(now_s)) {
                 insert(peer.addr(), peer.seed);
@@ -231,31 +232,31 @@ impl PeerStore {
     /// Drops every expired peer. Replies leave them out in any case; this is for memory and numbers.
     pub fn expire(&mut self, now: Instant) {
         let now_s = self.seconds(now);
-        self.sweep_few(now_s, self.few.records().len());
+        self.sweep_small(now_s, self.small.len());
         self.sweep_crowds(now_s, self.crowd_keys.len());
     }
 
     /// Drops some of the expired peers: for a clock that ticks every second.
     pub(crate) fn sweep(&mut self, now: Instant) {
         let now_s = self.seconds(now);
-        self.sweep_few(now_s, SWEEP_TICK);
+        self.sweep_small(now_s, SWEEP_TICK);
         self.sweep_crowds(now_s, SWEEP_TICK);
     }
 
     /// Bytes that the small swarms really take, index and reserve included.
     #[cfg(test)]
     pub(super) fn reserved_bytes(&self) -> usize {
-        self.few.reserved_bytes()
+        self.small.reserved_bytes()
     }
 
     /// Panics when the parts of the store contradict each other.
     pub fn check_invariants(&self) {
-        self.few.check_invariants();
+        self.small.check_invariants();
         assert_eq!(self.crowds.len(), self.crowd_keys.len());
         let (mut peers, mut used_bytes, mut large) = (0, 0, 0);
         for (key, crowd) in &self.crowds {
             assert_eq!(self.crowd_keys[crowd.key_index], *key);
-            assert_eq!(self.few.find(key).0, 0, "a swarm is in one place");
+            assert_eq!(self.small.find(key).len(), 0, "a swarm is in one place");
             assert!(!crowd.peers.is_empty(), "a swarm without peers is forgotten");
             assert!(crowd.peers.is_sorted_by(|a, b| a.place() < b.place()), "one entry per address, in order");
             assert!(crowd.peers.iter().all(|peer| peer.announced_s >= crowd.oldest_s));
@@ -279,25 +280,23 @@ impl PeerStore {
     }
 
     /// Stores or refreshes a peer of a small swarm. `false`: it is none, or will be none with this peer.
-    fn announce_to_few(&mut self, now_s: u32, info_hash: InfoHash, addr: SocketAddr, seed: bool) -> bool {
-        let SocketAddr::V4(v4) = addr else { return false };
-        let record = Record::new(info_hash, *v4.ip(), v4.port(), now_s, seed);
-        let (count, slots) = self.few.find(&info_hash);
-        let is_same = |slot: &&u32| {
-            let other = self.few.records()[**slot as usize].addr();
+    fn announce_to_small(&mut self, now_s: u32, info_hash: InfoHash, addr: SocketAddr, seed: bool) -> bool {
+        let slots = self.small.find(&info_hash);
+        let is_same = |slot: &Slot| {
+            let other = self.small.peer(*slot, now_s).addr;
             other.ip() == addr.ip() && place_port(other) == place_port(addr)
         };
-        if let Some(slot) = slots[..count].iter().find(is_same) {
-            self.few.replace(*slot as usize, record);
+        if let Some(slot) = slots.iter().find(is_same) {
+            self.small.replace(slot, now_s, info_hash, addr, seed);
             if let Some(owners) = &mut self.owners {
                 owners.subtract(Owner::of(addr.ip(), &self.owner_key), 1);
             }
             return true;
         }
-        if count == FEW_MAX || (count == 0 && self.crowds.contains(&info_hash)) {
+        if !self.small.has_room(&slots, addr) || slots.len() == 0 && self.crowds.contains(&info_hash) {
             return false;
         }
-        self.few.insert(record);
+        self.small.insert(now_s, info_hash, addr, seed);
         true
     }
 
@@ -311,13 +310,12 @@ impl PeerStore {
         self.crowds.put(info_hash, Crowd { key_index, oldest_s: now_s, touched_s: now_s, peers: Vec::new() });
         self.crowd_bytes += CROWD_BYTES;
         loop {
-            let (count, slots) = self.few.find(&info_hash);
-            if count == 0 {
+            let Some(slot) = self.small.find(&info_hash).iter().next() else {
                 return;
-            }
-            let record = self.few.remove(slots[0] as usize);
-            let announced_s = now_s.saturating_sub(record.age_s(now_s));
-            let peer = Peer::new(record.addr(), announced_s, record.seed());
+            };
+            let SmallPeer { addr, seed, age_s, .. } = self.small.remove(slot, now_s);
+            let announced_s = now_s.saturating_sub(age_s);
+            let peer = Peer::new(addr, announced_s, seed);
             self.update(&info_hash, |crowd, gone| {
                 crowd.oldest_s = crowd.oldest_s.min(announced_s);
                 crowd.insert(peer, gone);
@@ -366,11 +364,11 @@ impl PeerStore {
         }
     }
 
-    /// Forgets a record of a small swarm.
-    fn remove_record(&mut self, slot: usize) {
-        let record = self.few.remove(slot);
+    /// Forgets a peer of a small swarm.
+    fn remove_small(&mut self, now_s: u32, slot: Slot) {
+        let peer = self.small.remove(slot, now_s);
         if let Some(owners) = &mut self.owners {
-            owners.subtract(Owner::of(record.ip(), &self.owner_key), 1);
+            owners.subtract(Owner::of(peer.addr.ip(), &self.owner_key), 1);
         }
     }
 
@@ -380,77 +378,79 @@ impl PeerStore {
             self.owners = Some(self.count_owners());
         }
         if let Some((info_hash, addr)) = self.owners.as_mut().and_then(|owners| owners.take_excess(owner))
-            && self.remove(&info_hash, addr)
+            && self.remove(now_s, &info_hash, addr)
         {
             return;
         }
         if let Some(&(_, info_hash)) = self.large.last() {
             return self.update(&info_hash, |crowd, gone| crowd.trim(gone));
         }
-        let record = self.least_wanted_record(now_s);
+        let small = self.least_wanted(now_s);
         let crowd = self.crowds.peek_lru().map(|(info_hash, crowd)| (*info_hash, crowd.touched_s));
-        match (record, crowd) {
+        match (small, crowd) {
             (Some((slot, age_s)), Some((_, touched_s))) if age_s >= now_s.saturating_sub(touched_s) => {
-                self.remove_record(slot);
+                self.remove_small(now_s, slot);
             }
             (_, Some((info_hash, _))) => self.update(&info_hash, |crowd, gone| {
                 crowd.peers.iter().for_each(gone);
                 crowd.peers = Vec::new();
             }),
-            (Some((slot, _)), None) => self.remove_record(slot),
+            (Some((slot, _)), None) => self.remove_small(now_s, slot),
             (None, None) => {}
         }
     }
 
-    /// Of a few records drawn by lot, one of the networks that have most, and of those the oldest; and its age.
-    fn least_wanted_record(&mut self, now_s: u32) -> Option<(usize, u32)> {
-        if self.few.records().is_empty() {
-            return None;
-        }
-        let draws = (0..EVICTION_DRAWS).map(|_| {
-            let slot = self.few.draw(&mut self.lots);
-            let record = &self.few.records()[slot];
-            let owner = Owner::of(record.ip(), &self.owner_key);
+    /// Of a few peers of small swarms drawn by lot, one of the networks that have most, and of those the oldest; and its
+    /// age.
+    fn least_wanted(&mut self, now_s: u32) -> Option<(Slot, u32)> {
+        let draws = (0..EVICTION_DRAWS).filter_map(|_| {
+            let number = self.lots.draw(self.small.len());
+            let peer = self.small.peer(self.small.nth(number)?, now_s);
+            let owner = Owner::of(peer.addr.ip(), &self.owner_key);
             // Shares that differ by less than the double count as equal.
             let share = self.owners.as_ref().map_or(0, |owners| owners.used(owner)).checked_ilog2();
-            (share, record.age_s(now_s), slot)
+            Some((share, peer.age_s, number))
         });
-        draws.max().map(|(_, age_s, slot)| (slot, age_s))
+        let (_, age_s, number) = draws.max()?;
+        Some((self.small.nth(number)?, age_s))
     }
 
     fn count_owners(&self) -> Owners<(InfoHash, SocketAddr)> {
         let mut owners = Owners::new();
-        let few = self.few.records().iter().map(Record::ip);
+        let small = (0..self.small.len()).filter_map(|number| self.small.nth(number));
+        let small = small.map(|slot| self.small.peer(slot, 0).addr.ip());
         let crowds = self.crowds.iter().flat_map(|(_, crowd)| &crowd.peers).map(|peer| peer.addr().ip());
-        for ip in few.chain(crowds) {
+        for ip in small.chain(crowds) {
             owners.add(Owner::of(ip, &self.owner_key), 1);
         }
         owners
     }
 
     /// Forgets one peer. Returns whether it was there.
-    fn remove(&mut self, info_hash: &InfoHash, addr: SocketAddr) -> bool {
+    fn remove(&mut self, now_s: u32, info_hash: &InfoHash, addr: SocketAddr) -> bool {
         let before = self.peers();
-        let (count, slots) = self.few.find(info_hash);
-        let is_it = |slot: &&u32| self.few.records()[**slot as usize].addr() == addr;
-        match slots[..count].iter().find(is_it) {
-            Some(slot) => self.remove_record(*slot as usize),
+        let is_it = |slot: &Slot| self.small.peer(*slot, now_s).addr == addr;
+        match self.small.find(info_hash).iter().find(is_it) {
+            Some(slot) => self.remove_small(now_s, slot),
             None => self.update(info_hash, |crowd, gone| crowd.remove(addr, gone)),
         }
         self.peers() < before
     }
 
-    /// Drops the expired ones of the next `count` records.
-    fn sweep_few(&mut self, now_s: u32, count: usize) {
-        for _ in 0..count.min(self.few.records().len()) {
-            if self.sweep_few >= self.few.records().len() {
-                self.sweep_few = 0;
+    /// Drops the expired ones of the next `count` peers of small swarms.
+    fn sweep_small(&mut self, now_s: u32, count: usize) {
+        for _ in 0..count.min(self.small.len()) {
+            if self.sweep_small >= self.small.len() {
+                self.sweep_small = 0;
             }
-            // A record that goes leaves its slot to another one, which is next.
-            match self.few.records().get(self.sweep_few) {
-                Some(record) if is_expired(record.age_s(now_s)) => self.remove_record(self.sweep_few),
-                Some(_) => self.sweep_few += 1,
-                None => return,
+            let Some(slot) = self.small.nth(self.sweep_small) else {
+                return;
+            };
+            // A peer that goes leaves its slot to another one, which is next.
+            if is_expired(self.small.peer(slot, now_s).age_s) {
+                self.remove_small(now_s, slot);
+            } else {
+                self.sweep_small += 1;
             }
         }
     }
@@ -476,11 +476,10 @@ impl PeerStore {
     fn freeze(&mut self, now: Instant, rng: &mut impl Rng) {
         self.frozen.clear();
         self.frozen_until = now + SAMPLE_INTERVAL;
-        let few = self.few.records();
-        for index in Permutation::new(few.len() + self.crowd_keys.len(), rng) {
-            let info_hash = match few.get(index) {
-                Some(record) => &record.info_hash,
-                None => &self.crowd_keys[index - few.len()],
+        for number in Permutation::new(self.small.len() + self.crowd_keys.len(), rng) {
+            let info_hash = match self.small.nth(number) {
+                Some(slot) => self.small.peer(slot, 0).info_hash,
+                None => self.crowd_keys[number - self.small.len()],
             };
             // Up to sixteen records have one info hash.
             if !self.frozen.chunks_exact(20).any(|other| other == info_hash.as_bytes()) {

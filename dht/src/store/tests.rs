@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
-use super::few::{FEW_MAX, RECORD_BYTES};
+use super::few::{FEW_MAX, Few};
 use super::*;
 use crate::InfoHash;
 use crate::scrape::SCRAPE_PEERS_MAX;
 
 const BUDGET_BYTES: usize = 1 << 20;
+const RECORD_BYTES: usize = Few::<[u8; 4]>::RECORD_BYTES;
 
 struct World {
     start: Instant,
@@ -49,6 +50,10 @@ fn hash(number: u64) -> InfoHash {
 
 fn addr(number: u32) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::from_bits(0x0500_0000 + number).into(), 6881)
+}
+
+fn addr_v6(number: u32) -> SocketAddr {
+    SocketAddr::new(Ipv6Addr::from_bits((0x2001_0db8 << 96) + (u128::from(number) << 64) + 1).into(), 6881)
 }
 
 #[test]
@@ -163,24 +168,37 @@ fn a_hostile_flood_stays_in_the_budget_and_leaves_the_living_swarms_useful() {
     assert_eq!(world.sample(0, 40_000, 50).len(), 1, "and nobody is refused");
 }
 
+/// What a peer costs on average, with `size` peers in each swarm.
+fn bytes_each(size: u32, addr: impl Fn(u32) -> SocketAddr, record_bytes: usize) -> usize {
+    let mut world = world();
+    for peer in 0..10_000 {
+        world.store.announce(world.start, hash(u64::from(peer / size)), addr(peer), false);
+        if world.store.used_bytes() > BUDGET_BYTES - 2 * record_bytes {
+            break;
+        }
+        let peers = world.store.peers();
+        if peers > 1000 {
+            assert!(world.store.reserved_bytes() <= peers * record_bytes, "what is reserved is counted");
+        }
+    }
+    world.store.check_invariants();
+    world.store.used_bytes() / world.store.peers()
+}
+
 #[test]
 fn a_peer_costs_at_most_40_bytes_amortised() {
     // Peers in each swarm: alone, as few as are kept as records, one more, and as many as the large ones have.
     for size in [1, 2, FEW_MAX as u32, FEW_MAX as u32 + 2, 300] {
-        let mut world = world();
-        for peer in 0..10_000 {
-            world.announce(0, u64::from(peer / size), peer);
-            if world.store.used_bytes() > BUDGET_BYTES - 2 * RECORD_BYTES {
-                break;
-            }
-            let peers = world.store.peers();
-            if peers > 1000 {
-                assert!(world.store.reserved_bytes() <= peers * RECORD_BYTES, "what is reserved is counted");
-            }
-        }
-        let bytes_each = world.store.used_bytes() / world.store.peers();
+        let bytes_each = bytes_each(size, addr, RECORD_BYTES);
         assert!(bytes_each <= 40, "{bytes_each} bytes with {size} peers in a swarm");
-        world.store.check_invariants();
+    }
+}
+
+#[test]
+fn an_ipv6_peer_costs_at_most_48_bytes_amortised() {
+    for size in [1, 2, 3, FEW_MAX as u32 / 2, FEW_MAX as u32 / 2 + 1, 300] {
+        let bytes_each = bytes_each(size, addr_v6, Few::<[u8; 16]>::RECORD_BYTES);
+        assert!(bytes_each <= 48, "{bytes_each} bytes with {size} peers in a swarm");
     }
 }
 
@@ -204,14 +222,50 @@ fn a_swarm_that_grows_keeps_its_peers_and_its_place() {
 #[test]
 fn both_families_are_stored() {
     let mut world = world();
-    let v6 = |last: u16| SocketAddr::new(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last).into(), 6881);
-    for last in 0..3 {
-        world.store.announce(world.start, hash(1), v6(last), last == 1);
-        world.announce(0, 1, u32::from(last));
+    for number in 0..3 {
+        world.store.announce(world.start, hash(1), addr_v6(number), number == 1);
+        world.announce(0, 1, number);
         world.store.check_invariants();
     }
     let sample: BTreeSet<SocketAddr> = world.sample(0, 1, 100).into_iter().collect();
-    assert_eq!(sample, [v6(0), v6(1), v6(2), addr(0), addr(1), addr(2)].into());
+    assert_eq!(sample, [addr_v6(0), addr_v6(1), addr_v6(2), addr(0), addr(1), addr(2)].into());
+    assert_eq!(world.store.info_hashes(), 1);
+}
+
+#[test]
+fn small_swarms_of_both_families_grow_age_and_go() {
+    let mut world = world();
+    let mut held: BTreeSet<(u64, SocketAddr)> = BTreeSet::new();
+    for step in 0..4_000_u32 {
+        // Peers come and come again; every third one has an IPv6 address, and some swarms have both.
+        let (swarm, peer) = (u64::from(step * 7 % 1009), step * 13 % 97);
+        let addr = if step % 3 == 0 { addr_v6(peer) } else { addr(peer) };
+        world.store.announce(world.at(u64::from(step / 4)), hash(swarm), addr, false);
+        held.insert((swarm, addr));
+        if step % 250 == 0 {
+            world.store.check_invariants();
+        }
+    }
+    assert_eq!(world.store.peers(), held.len(), "nobody twice, nobody lost");
+    for swarm in 0..1009 {
+        let sample: BTreeSet<SocketAddr> = world.sample(1000, swarm, 1000).into_iter().collect();
+        assert_eq!(sample, held.iter().filter(|(of, _)| *of == swarm).map(|(_, addr)| *addr).collect());
+    }
+    world.store.expire(world.at(2000));
+    world.store.check_invariants();
+    assert!((1..held.len()).contains(&world.store.peers()), "some are too old, some are not");
+    world.store.expire(world.at(2801));
+    assert_eq!((world.store.peers(), world.store.info_hashes(), world.store.used_bytes()), (0, 0, 0));
+    world.store.check_invariants();
+}
+
+#[test]
+fn an_ipv4_address_in_ipv6_clothes_is_the_ipv4_address() {
+    let mut world = world();
+    let mapped = SocketAddr::new(Ipv4Addr::from_bits(0x0500_0001).to_ipv6_mapped().into(), 6881);
+    world.store.announce(world.start, hash(1), mapped, false);
+    world.announce(0, 1, 1);
+    assert_eq!(world.sample(0, 1, 10), [addr(1)]);
 }
 
 #[test]
