@@ -125,16 +125,12 @@ def transmission(work, ip, torrent, folder):
     return clients.Process(work, "transmission", ["transmission-daemon", "--foreground", "--config-dir", home])
 
 
-def rqbit_program():
-    return shutil.which("rqbit", path=os.pathsep.join(
-        [os.environ.get("PATH", ""), os.path.expanduser("~/.cache/magnes-peers/bin"), os.path.expanduser("~/.cargo/bin")]))
-
-
-def rqbit(work, program, magnet, folder):
+def rqbit(work, magnet, folder):
+    """Its address is the one the kernel takes, and cannot be chosen for the DHT."""
     return clients.Process(work, "rqbit", [
-        program, "--disable-lsd", "--disable-upnp-port-forward", "--ipv4-only", "--listen-ip", "0.0.0.0",
-        "--listen-port", "6901", "--disable-dht-persistence", "--dht-bootstrap-addrs", ROUTER, "--disable-http-api",
-        "download", "-o", folder, "-e", magnet])
+        clients.RQBIT, *clients.RQBIT_ALONE, "--listen-ip", "0.0.0.0", "--listen-port", "6901",
+        "--disable-dht-persistence", "--dht-bootstrap-addrs", ROUTER, "download", "--disable-http-api", "-o", folder, "-e",
+        magnet])
 
 
 class Test:
@@ -164,7 +160,7 @@ class Test:
         node = self.run(Node(self.work, ["--no-bootstrap"]))
         self.run(libtorrent(self.work, "10.77.0.2", "seed", self.torrent, self.data))
         # Transmission searches only once it knows more than eight nodes.
-        others = [f"10.77.0.{number}" for number in range(20, 31)]
+        others = [f"10.77.0.{number}:6881" for number in range(20, 31)]
         script = [sys.executable, os.path.join(clients.HERE, "lt_nodes.py"), ROUTER, *others]
         self.run(clients.Process(self.work, "libtorrent-nodes", script))
         node.await_contacts(1 + len(others), self.timeout)
@@ -185,8 +181,7 @@ class Test:
         self.fetch("magnes", lambda folder: clients.Process(self.work, "magnes-get", [
             clients.MAGNES, "get", self.magnet, "-o", folder, "--listen", "10.77.0.7:6881", "--bootstrap", ROUTER,
             "--state-dir", os.path.join(self.work, "getter"), "--json", "--timeout", str(self.timeout)]))
-        if program := rqbit_program():
-            self.fetch("rqbit", lambda folder: rqbit(self.work, program, self.magnet, folder))
+        self.fetch("rqbit", lambda folder: rqbit(self.work, self.magnet, folder))
 
 
 def main():

@@ -12,6 +12,10 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 MAGNES = os.environ.get("MAGNES", "magnes")
 MAINLINE = os.environ.get("MAINLINE", "magnes-interop-mainline")
+RQBIT = os.environ.get("RQBIT", "rqbit")
+RQBIT_DHT = os.environ.get("RQBIT_DHT", "magnes-interop-rqbit")
+# What keeps rqbit to peers it is told of and to those of its DHT.
+RQBIT_ALONE = ["--disable-lsd", "--disable-upnp-port-forward", "--disable-trackers", "--ipv4-only"]
 
 
 def free_port():
@@ -70,14 +74,14 @@ class Process:
 
 
 class Magnes(Process):
-    """Our program with --json."""
+    """Our program with --json; `prefix` is a program that becomes it."""
 
-    def __init__(self, work, command, arguments, bootstrap=None, peers=()):
+    def __init__(self, work, command, arguments, bootstrap=None, peers=(), prefix=()):
         options = ["--listen", "127.0.0.1:0", "--state-dir", os.path.join(work, "state"), "--json"]
         options += ["--bootstrap", bootstrap] if bootstrap else ["--no-dht"]
         for peer in peers:
             options += ["--peer", peer]
-        super().__init__(work, f"magnes-{command}", [MAGNES, command, *arguments, *options])
+        super().__init__(work, f"magnes-{command}", [*prefix, MAGNES, command, *arguments, *options])
 
     def events(self, name):
         """The events of this name so far. Log lines and a last line that is not whole are passed over."""
@@ -141,3 +145,12 @@ def transmission(work, role, source, folder):
     with open(os.path.join(home, "settings.json"), "w") as file:
         json.dump(settings, file)
     return Foreign(work, f"transmission-{role}", ["transmission-daemon", "--foreground", "--config-dir", home], port)
+
+
+def rqbit(work, role, source, folder, bootstrap=None):
+    """Its DHT has a port of its own. On a loopback address it announces only what it is told to."""
+    port = free_port()
+    dht = ["--disable-dht-persistence", "--dht-bootstrap-addrs", bootstrap] if bootstrap else ["--disable-dht"]
+    command = [RQBIT, *RQBIT_ALONE, *dht, "--listen-ip", "127.0.0.1", "--listen-port", str(port), "--announce-port",
+               str(port), "download", "--disable-http-api", *(["--overwrite"] if role == "seed" else []), "-o", folder, source]
+    return Foreign(work, f"rqbit-{role}", command, port)

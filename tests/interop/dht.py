@@ -1,7 +1,9 @@
-"""The DHT beyond peers, with libtorrent and the mainline crate: items (BEP 44), counted swarms (BEP 33), sampled info
-hashes (BEP 51).
+"""The DHT with libtorrent and the mainline crate: items (BEP 44), counted swarms (BEP 33), sampled info hashes (BEP 51);
+and with rqbit, whose DHT knows peers only: announces and searches.
 
 Each case runs twice: in a DHT of our nodes, and in one of the others', so that both sides ask and both sides answer.
+A DHT of rqbit's nodes alone does not come to be (they take nobody into their tables whom no other names), so that there
+one of them is among ours.
 """
 import hashlib
 import json
@@ -213,13 +215,71 @@ def items_with_mainline(network):
         assert network.foreign("get-mutable", key, salt) == "6 third, from magnes"
 
 
+class Rqbit:
+    """A DHT of our nodes, and rqbit processes in it."""
+
+    def __init__(self, case):
+        self.case, self.count, self.bootstrap = case, 0, case.dht()
+
+    ask = Network.ask
+
+    def foreign(self, what, *rest):
+        command = [clients.RQBIT_DHT, what, self.bootstrap, *rest]
+        return self.case.run(clients.Process(self.case.work, f"rqbit-{what}", command))
+
+    def answers(self, info_hash):
+        """How many peers each node names on the way to an info hash, by address."""
+        hops = self.ask("trace", info_hash)
+        return {hop["addr"]: hop["peers"] for hop in hops if hop.get("step") == "answered"}
+
+    def await_true(self, check, what):
+        limit = time.monotonic() + self.case.timeout
+        while not check():
+            assert time.monotonic() < limit, f"{what} within {self.case.timeout} s"
+
+
+def peers_at_magnes(network):
+    """rqbit announces to nodes that share 16 bits with the info hash, which is made to fit one of ours."""
+    info_hash = network.case.node_ids()[2][:4] + os.urandom(18).hex()
+    network.foreign("announce", info_hash, "7000")
+    network.await_true(lambda: sum(network.answers(info_hash).values()), "rqbit's announce reaches none of our nodes")
+    peers = [peer["addr"] for peer in network.ask("get-peers", info_hash)]
+    assert peers == ["127.0.0.1:7000"], peers
+
+    info_hash = os.urandom(20).hex()
+    [announced] = network.ask("announce", info_hash, "--port", "7001")
+    assert announced["acknowledged"] > 0, announced
+    search = network.foreign("get-peers", info_hash)
+    assert search.wait_exit(network.case.timeout) == 0, search.output()
+    assert search.output().split() == ["127.0.0.1:7001"], search.output()
+
+
+def peers_at_rqbit(network):
+    """rqbit stores what shares 20 bits with its id, and nothing else."""
+    node = network.foreign("node")
+    _, address, node_id = node.wait_until(
+        lambda: "READY" in node.output() and node.output().splitlines()[0].split(), 20, "READY line")
+    info_hash = node_id[:5] + os.urandom(18).hex()[1:]
+
+    def stored():
+        network.ask("announce", info_hash, "--port", "7002")
+        return network.answers(info_hash).get(address)
+    network.await_true(stored, "no announce of ours is at rqbit's node")
+    peers = [peer["addr"] for peer in network.ask("get-peers", info_hash)]
+    assert peers == ["127.0.0.1:7002"], peers
+
+
 def cases():
     kinds = {"immutable": immutable, "mutable": mutable, "scrape-sample": scrape_and_sample}
     mainline = {
         f"dht-mainline-at-{servers}": lambda case, servers=servers: items_with_mainline(Mainline(case, servers))
         for servers in ("magnes", "mainline")
     }
-    return mainline | {
+    rqbit = {
+        "dht-rqbit-at-magnes": lambda case: peers_at_magnes(Rqbit(case)),
+        "dht-rqbit-at-rqbit": lambda case: peers_at_rqbit(Rqbit(case)),
+    }
+    return mainline | rqbit | {
         f"dht-{name}-at-{servers}": lambda case, check=check, servers=servers: check(Network(case, servers))
         for name, check in kinds.items() for servers in ("magnes", "libtorrent")
     }

@@ -1,6 +1,7 @@
 """The interop cases. Every file that arrives is compared by SHA-256; a case that fails keeps its folder."""
 import argparse
 import contextlib
+import copy
 import hashlib
 import os
 import shutil
@@ -13,7 +14,11 @@ import libtorrent as lt
 import clients
 import dht
 
-FOREIGN = {"libtorrent": clients.libtorrent, "aria2": clients.aria2, "transmission": clients.transmission}
+FOREIGN = {"libtorrent": clients.libtorrent, "aria2": clients.aria2, "transmission": clients.transmission,
+           "rqbit": clients.rqbit}
+
+# Info hashes tried until one shares 16 bits with an id: that as many fail is as good as impossible.
+TRIES = 1 << 21
 
 
 class Payload:
@@ -38,6 +43,22 @@ class Payload:
     def is_in(self, folder):
         return digests(folder) == self.hashes
 
+    def near(self, ids, torrent):
+        """The same files under an info hash that shares its first 16 bits with one of these ids."""
+        with open(self.torrent, "rb") as file:
+            meta = lt.bdecode(file.read())
+        starts = {node_id[:4] for node_id in ids}
+        for number in range(TRIES):
+            meta[b"info"][b"source"] = str(number).encode()
+            if hashlib.sha1(lt.bencode(meta[b"info"])).hexdigest()[:4] in starts:
+                break
+        with open(torrent, "wb") as file:
+            file.write(lt.bencode(meta))
+        info, same = lt.torrent_info(torrent), copy.copy(self)
+        same.torrent, same.info_hash, same.magnet = torrent, str(info.info_hash()), lt.make_magnet_uri(info)
+        assert same.info_hash[:4] in starts, "no info hash is near"
+        return same
+
 
 def digests(folder):
     """SHA-256 of each file of the payload in `folder`, by path; empty files that a client adds do not count."""
@@ -56,6 +77,7 @@ class Case:
 
     def __init__(self, work, payload, timeout, stack):
         self.work, self.payload, self.timeout, self.stack = work, payload, timeout, stack
+        self.nodes = []
         self.out = os.path.join(work, "out")
         os.makedirs(self.out)
 
@@ -81,13 +103,24 @@ class Case:
         process.wait_until(lambda: os.path.isdir(total) and self.payload.is_in(self.out), self.timeout, "whole files")
 
     def dht(self):
-        """A private DHT of five of our nodes; the address of the first."""
-        first = self.run(clients.Magnes(self.work, "node", [], bootstrap="127.0.0.1:1")).address()
+        """A private DHT of five of our nodes, which stay in `nodes`; the address of the first."""
+        self.nodes = [self.run(clients.Magnes(self.work, "node", [], bootstrap="127.0.0.1:1"))]
+        first = self.nodes[0].address()
         for number in range(4):
             folder = os.path.join(self.work, f"node{number}")
             os.makedirs(folder)
-            self.run(clients.Magnes(folder, "node", [], bootstrap=first)).address()
+            self.nodes.append(self.run(clients.Magnes(folder, "node", [], bootstrap=first)))
+            self.nodes[-1].address()
         return first
+
+    def node_ids(self):
+        return [node.events("listening")[0]["node_id"] for node in self.nodes]
+
+    def await_announce(self):
+        """Waits until somebody's announce is at one of our nodes, so that searches need not be repeated."""
+        def is_there():
+            return any(event["stored_peers"] for node in self.nodes for event in node.events("status")[-1:])
+        self.nodes[0].wait_until(is_there, self.timeout, "announce")
 
 
 def from_foreign(name, case):
@@ -98,7 +131,7 @@ def from_foreign(name, case):
 
 def to_foreign(name, case):
     """Ours seeds and dials, the foreign client fetches the files, and where it can the metadata, from us."""
-    source = case.payload.torrent if name == "transmission" else case.payload.magnet
+    source = case.payload.torrent if name in ("transmission", "rqbit") else case.payload.magnet
     getter = case.run(FOREIGN[name](case.work, "get", source, case.out))
     case.seed(peers=[getter.address])
     case.await_files(getter)
@@ -106,7 +139,11 @@ def to_foreign(name, case):
 
 def from_foreign_dht(name, case):
     bootstrap = case.dht()
+    # rqbit announces to nodes that share 16 bits with the info hash, and never to the one that it began with.
+    if name == "rqbit":
+        case.payload = case.payload.near(case.node_ids()[1:], os.path.join(case.work, "near.torrent"))
     case.run(FOREIGN[name](case.work, "seed", case.payload.torrent, case.payload.folder, bootstrap=bootstrap))
+    case.await_announce()
     case.finish(case.get(bootstrap=bootstrap))
 
 
@@ -149,7 +186,7 @@ def cases():
     for name in FOREIGN:
         table[f"from-{name}"] = lambda case, name=name: from_foreign(name, case)
         table[f"to-{name}"] = lambda case, name=name: to_foreign(name, case)
-    for name in ("libtorrent", "aria2"):
+    for name in ("libtorrent", "aria2", "rqbit"):
         table[f"from-{name}-dht"] = lambda case, name=name: from_foreign_dht(name, case)
         table[f"to-{name}-dht"] = lambda case, name=name: to_foreign_dht(name, case)
     return {**table, "corrupt-peer": corrupt_peer, "kill-and-resume": kill_and_resume, **dht.cases()}
