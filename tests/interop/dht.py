@@ -50,23 +50,10 @@ class Libtorrent:
             time.sleep(0.1)
 
 
-class Network:
-    """A DHT whose nodes are ours or libtorrent's, and a libtorrent node that asks in it."""
+class Asking:
+    """Asks with our program, in the DHT around `bootstrap`."""
 
-    def __init__(self, case, servers):
-        self.case, self.servers = case, []
-        if servers == "magnes":
-            self.bootstrap = case.dht()
-        else:
-            self.servers.append(Libtorrent())
-            self.bootstrap = self.servers[0].address
-            self.servers += [Libtorrent(self.bootstrap) for _ in range(4)]
-        self.client = Libtorrent(self.bootstrap)
-        for node in [*self.servers, self.client]:
-            node.wait_for_nodes(3, case.timeout)
-        self.count = 0
-        # libtorrent remembers our commands for 15 s in spite of `ro`, and waits for each: one salt a network is enough.
-        self.salts = ["salt"] if servers == "magnes" else [""]
+    case, bootstrap, count = None, None, 0
 
     def ask(self, *question):
         """The answers to `magnes dht`."""
@@ -85,6 +72,24 @@ class Network:
         code = process.wait_exit(self.case.timeout)
         assert code == 0, f"{' '.join(command)} ended with {code}: {process.output()}"
         return [json.loads(line) for line in process.output().splitlines() if line.startswith("{")]
+
+
+class Network(Asking):
+    """A DHT whose nodes are ours or libtorrent's, and a libtorrent node that asks in it."""
+
+    def __init__(self, case, servers):
+        self.case, self.servers = case, []
+        if servers == "magnes":
+            self.bootstrap = case.dht()
+        else:
+            self.servers.append(Libtorrent())
+            self.bootstrap = self.servers[0].address
+            self.servers += [Libtorrent(self.bootstrap) for _ in range(4)]
+        self.client = Libtorrent(self.bootstrap)
+        for node in [*self.servers, self.client]:
+            node.wait_for_nodes(3, case.timeout)
+        # libtorrent remembers our commands for 15 s in spite of `ro`, and waits for each: one salt a network is enough.
+        self.salts = ["salt"] if servers == "magnes" else [""]
 
 
 def libtorrent_key(seed):
@@ -162,11 +167,11 @@ def scrape_and_sample(network):
     raise AssertionError(f"libtorrent was given no sample by {endpoints}")
 
 
-class Mainline:
+class Mainline(Asking):
     """A DHT whose nodes are ours or mainline's, and a mainline process for each question."""
 
     def __init__(self, case, servers):
-        self.case, self.count = case, 0
+        self.case = case
         if servers == "magnes":
             self.bootstrap = case.dht()
             return
@@ -175,8 +180,6 @@ class Mainline:
             node = case.run(clients.Process(case.work, "mainline-node", [clients.MAINLINE, "node", self.bootstrap]))
             ready = node.wait_until(lambda: "READY" in node.output() and node.output().split()[-1], 20, "READY line")
             self.bootstrap = ready if self.bootstrap == "-" else self.bootstrap
-
-    ask = Network.ask
 
     def foreign(self, what, *rest):
         """What a mainline process answers."""
@@ -215,13 +218,11 @@ def items_with_mainline(network):
         assert network.foreign("get-mutable", key, salt) == "6 third, from magnes"
 
 
-class Rqbit:
+class Rqbit(Asking):
     """A DHT of our nodes, and rqbit processes in it."""
 
     def __init__(self, case):
-        self.case, self.count, self.bootstrap = case, 0, case.dht()
-
-    ask = Network.ask
+        self.case, self.bootstrap = case, case.dht()
 
     def foreign(self, what, *rest):
         command = [clients.RQBIT_DHT, what, self.bootstrap, *rest]
