@@ -14,9 +14,9 @@ use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::InfoHash;
+use crate::model::{Block, InfoHash};
 use crate::storage::{Done, Job};
-use crate::swarm::{CloseCause, Hello, PeerKey};
+use crate::swarm::{CloseCause, Hello, PeerKey, Unwanted};
 use crate::wire::Message;
 
 /// Mails are runs of messages, so this is seconds of work; it bounds what a burst of peers can queue.
@@ -35,8 +35,8 @@ pub(crate) const TORRENT_EVENTS_MAX: usize = 1024;
 pub(crate) enum TorrentMail {
     /// Both handshakes of a connection are done.
     Connected { peer: PeerKey, hello: Hello },
-    /// What a peer task read and wrote since its last mail.
-    Run { peer: PeerKey, messages: Vec<Message>, payload_sent: u32 },
+    /// What a peer task read, wrote and took back since its last mail.
+    Run { peer: PeerKey, messages: Vec<Message>, payload_sent: u32, taken_back: Vec<Block> },
     /// A connection is gone; its inbox may be dropped.
     Closed { peer: PeerKey, cause: CloseCause },
     /// Somebody connected to us and asks for this torrent.
@@ -72,6 +72,8 @@ pub(crate) enum Control {
 pub(crate) enum PeerMail {
     /// Messages for the peer, in this order.
     Send(Vec<Message>),
+    /// Takes blocks out of what waits to be written.
+    TakeBack(Unwanted),
     /// Ends the connection after what is queued.
     Close,
 }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::mail::{Admission, PeerMail, RouteRequest, TorrentMail, TorrentMailbox};
-use crate::model::{InfoHash, PeerId};
+use crate::model::{Block, InfoHash, PeerId};
 use crate::swarm::{CloseCause, Hello, PeerKey};
 use crate::wire::{Features, Link, LinkConfig, LinkEvent, Message, SendError, TRANSMIT_SLICES_MAX};
 
@@ -124,6 +124,8 @@ struct Connection {
     messages: Vec<Message>,
     /// Payload written and not yet mailed, in bytes.
     payload_sent: u32,
+    /// Blocks that will not be written, and not yet mailed.
+    taken_back: Vec<Block>,
     mails: Vec<PeerMail>,
     closing: bool,
 }
@@ -144,6 +146,7 @@ impl Connection {
             mailbox,
             messages: Vec::new(),
             payload_sent: 0,
+            taken_back: Vec::new(),
             mails: Vec::with_capacity(MAILS_PER_TURN),
             closing: false,
         }
@@ -203,6 +206,9 @@ impl Connection {
                         }
                     }
                 }
+                PeerMail::TakeBack(blocks) => {
+                    self.taken_back.append(&mut self.link.take_back(|block| blocks.contains(block)));
+                }
                 PeerMail::Close => self.closing = true,
             }
         }
@@ -249,12 +255,13 @@ impl Connection {
 
     /// Tells the torrent what was read and written since the last time. Waits while its mailbox is full.
     async fn mail(&mut self) -> Result<(), CloseCause> {
-        if self.messages.is_empty() && self.payload_sent == 0 {
+        if self.messages.is_empty() && self.payload_sent == 0 && self.taken_back.is_empty() {
             return Ok(());
         }
         let messages = std::mem::take(&mut self.messages);
         let payload_sent = std::mem::take(&mut self.payload_sent);
-        self.post(TorrentMail::Run { peer: self.peer, messages, payload_sent }).await
+        let taken_back = std::mem::take(&mut self.taken_back);
+        self.post(TorrentMail::Run { peer: self.peer, messages, payload_sent, taken_back }).await
     }
 
     async fn post(&self, mail: TorrentMail) -> Result<(), CloseCause> {

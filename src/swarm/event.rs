@@ -138,6 +138,14 @@ pub enum Output {
         /// What.
         message: Message,
     },
+    /// Take blocks back that wait to be written, as far as nothing of them is; answered by
+    /// [`Torrent::handle_taken_back`](super::Torrent::handle_taken_back).
+    TakeBack {
+        /// From the way to whom.
+        peer: PeerKey,
+        /// Which.
+        blocks: Unwanted,
+    },
     /// Close a connection. It is gone for the torrent; no [`CloseCause`] has to follow.
     Close {
         /// Which.
@@ -168,6 +176,25 @@ pub enum Output {
     DhtNode(SocketAddr),
     /// Something that the user may want to know.
     Event(Event),
+}
+
+/// Blocks that are not to be sent after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unwanted {
+    /// These: the peer cancelled them.
+    Blocks(Vec<Block>),
+    /// All but those of these pieces, which are served to a peer that is choked too (BEP 6).
+    AllBut(Vec<PieceIndex>),
+}
+
+impl Unwanted {
+    /// Whether the block is one of them.
+    pub fn contains(&self, block: &Block) -> bool {
+        match self {
+            Self::Blocks(blocks) => blocks.contains(block),
+            Self::AllBut(pieces) => !pieces.contains(&block.piece),
+        }
+    }
 }
 
 /// What happened to the torrent.

@@ -24,7 +24,7 @@ mod torrent;
 #[allow(clippy::disallowed_methods, reason = "tests begin somewhere in time")]
 mod tests;
 
-pub use event::{BanReason, CloseCause, CloseReason, DiskEvent, Event, Hello, Output, PeerKey, PeerSource};
+pub use event::{BanReason, CloseCause, CloseReason, DiskEvent, Event, Hello, Output, PeerKey, PeerSource, Unwanted};
 pub use search::SearchSchedule;
 pub use status::{Reason, Status};
 pub use torrent::{Torrent, TorrentConfig};

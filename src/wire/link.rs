@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
-use crate::model::{BLOCK_LEN, INFO_LEN_MAX, InfoHash, PeerId};
+use crate::model::{BLOCK_LEN, Block, INFO_LEN_MAX, InfoHash, PeerId};
 
 use super::codec::{self, Frame, Limits, PREFIX_LEN, id};
 use super::extension::{self, HANDSHAKE_ID, UT_METADATA_ID_OURS};
@@ -204,6 +204,12 @@ impl Link {
         }
         self.sent_at = now;
         Ok(())
+    }
+
+    /// Takes queued blocks back of which nothing is written: the peer cancelled them, or we choke. Returns those that will
+    /// not be sent.
+    pub fn take_back(&mut self, is_wanted: impl Fn(&Block) -> bool) -> Vec<Block> {
+        self.send.take_back(is_wanted)
     }
 
     /// Appends what is to be written next, at most [`TRANSMIT_SLICES_MAX`](super::TRANSMIT_SLICES_MAX) slices; returns

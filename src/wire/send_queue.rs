@@ -3,7 +3,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::model::PieceIndex;
+use crate::model::{Block, PieceIndex};
 
 use super::codec::{self, PIECE_HEADER_LEN};
 
@@ -36,7 +36,7 @@ pub struct Transmitted {
 #[derive(Debug)]
 enum Segment {
     Control(Vec<u8>),
-    Piece { header: [u8; PIECE_HEADER_LEN], data: Bytes },
+    Piece { block: Block, header: [u8; PIECE_HEADER_LEN], data: Bytes },
 }
 
 impl Segment {
@@ -93,14 +93,32 @@ impl SendQueue {
     pub(super) fn push_piece(&mut self, piece: PieceIndex, begin: u32, data: Bytes) -> Result<(), SendError> {
         let segment_len = PIECE_HEADER_LEN + data.len();
         // A block longer than the whole budget goes alone; one whose length the frame cannot tell, not at all.
-        let is_too_long = u32::try_from(data.len()).is_err();
-        if is_too_long || self.len > 0 && self.len.saturating_add(segment_len) > self.len_max {
+        let len = u32::try_from(data.len()).map_err(|_| SendError::QueueFull)?;
+        if self.len > 0 && self.len.saturating_add(segment_len) > self.len_max {
             return Err(SendError::QueueFull);
         }
         let header = codec::piece_header(piece, begin, data.len());
-        self.segments.push_back(Segment::Piece { header, data });
+        self.segments.push_back(Segment::Piece { block: Block { piece, begin, len }, header, data });
         self.len += segment_len;
         Ok(())
+    }
+
+    /// Takes blocks back of which nothing is written.
+    pub(super) fn take_back(&mut self, is_wanted: impl Fn(&Block) -> bool) -> Vec<Block> {
+        let mut taken = Vec::new();
+        let mut is_started = self.front_sent > 0;
+        self.segments.retain(|segment| {
+            let is_started = std::mem::take(&mut is_started);
+            match segment {
+                Segment::Piece { block, .. } if !is_started && is_wanted(block) => {
+                    self.len -= segment.len();
+                    taken.push(*block);
+                    false
+                }
+                _ => true,
+            }
+        });
+        taken
     }
 
     pub(super) fn poll_transmit<'a>(&'a self, slices: &mut Vec<IoSlice<'a>>) -> usize {
@@ -185,6 +203,23 @@ mod tests {
                 queue.check_invariants();
             }
             assert_eq!((sent, payload), (all, 10));
+        }
+    }
+
+    #[test]
+    fn blocks_are_taken_back_only_before_their_first_byte_is_written() {
+        let block = |begin| Block { piece: PieceIndex::new(0), begin, len: 4 };
+        for (wanted, taken) in [(vec![0], vec![]), (vec![4], vec![block(4)]), (vec![0, 4], vec![block(4)])] {
+            let mut queue = SendQueue::new(1000);
+            queue.push_piece(PieceIndex::new(0), 0, Bytes::from_static(b"aaaa")).unwrap();
+            queue.push_piece(PieceIndex::new(0), 4, Bytes::from_static(b"bbbb")).unwrap();
+            queue.push_control(|out| out.push(0)).unwrap();
+            let before = queue.len();
+            queue.handle_transmitted(1);
+            assert_eq!(queue.take_back(|block| wanted.contains(&block.begin)), taken);
+            queue.check_invariants();
+            assert_eq!(queue.len(), before - 1 - taken.len() * (PIECE_HEADER_LEN + 4));
+            assert_eq!(queue.take_back(|block| wanted.contains(&block.begin)), []);
         }
     }
 

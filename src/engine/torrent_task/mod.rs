@@ -250,9 +250,12 @@ impl TorrentTask {
     fn handle_mail(&mut self, mail: TorrentMail) {
         let now = Instant::now();
         match mail {
-            TorrentMail::Run { peer, mut messages, payload_sent } => {
+            TorrentMail::Run { peer, mut messages, payload_sent, taken_back } => {
                 if payload_sent > 0 {
                     self.torrent.handle_sent(now, peer, payload_sent);
+                }
+                if !taken_back.is_empty() {
+                    self.torrent.handle_taken_back(peer, &taken_back);
                 }
                 self.torrent.handle_messages(now, peer, &mut messages);
             }
@@ -312,6 +315,7 @@ impl TorrentTask {
         while let Some(output) = self.torrent.poll_output() {
             match output {
                 Output::Send { peer, message } => self.outbox.send(peer, message),
+                Output::TakeBack { peer, blocks } => self.outbox.post(peer, PeerMail::TakeBack(blocks)),
                 Output::Write { piece, begin, blocks } => {
                     self.submit(piece, Job::Write { store: self.config.store, piece, begin, blocks });
                 }

@@ -70,6 +70,8 @@ pub(super) struct Seen {
     /// Blocks that reached it, in bytes.
     pub(super) payload_received: u64,
     pub(super) blocks_sent: u64,
+    /// Blocks that it took back before they left.
+    pub(super) taken_back: usize,
     /// Requests it made.
     pub(super) requests: u64,
     /// Cancels it sent.

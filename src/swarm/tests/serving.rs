@@ -110,3 +110,33 @@ fn nobody_waits_for_a_slot_while_the_line_is_idle() {
     world.run_for(Duration::from_secs(9));
     assert_eq!(unchoked(&world, seed).len(), 6);
 }
+
+#[test]
+fn who_is_choked_has_nothing_left_on_the_way_and_gets_it_later() {
+    for fast in [true, false] {
+        let mut world = World::new(Payload::new(128, 64), 1);
+        world.check_every = 20;
+        let slots = |config: &mut crate::swarm::TorrentConfig| config.upload_slots = 1;
+        let seed = world.add(Traits { up_bps: 256 << 10, limit: slots, fast, ..world.full() });
+        let leechers: Vec<HostId> = (0..4).map(|_| world.add(Traits { fast, ..world.empty() })).collect();
+        for leecher in &leechers {
+            world.introduce(*leecher, &[seed]);
+        }
+        // 32 MiB at 256 KiB/s.
+        for tenth in 0..1500 {
+            world.run_for(Duration::from_millis(100));
+            let unchoked = unchoked(&world, seed);
+            let host = world.host(seed);
+            let choked = host.ends.iter().filter(|(_, end)| !unchoked.contains(&end.host));
+            for (key, end) in choked {
+                // A few pieces are served in any case (BEP 6).
+                let few = host.torrent.served_while_choked(*key);
+                let waiting = host.uplink.blocks_waiting(*key).filter(|block| !few.contains(&block.piece)).count();
+                assert_eq!(waiting, 0, "for {:?} in tenth {tenth}", end.host);
+            }
+        }
+        assert!(world.host(seed).seen.taken_back > 0);
+        assert!(leechers.iter().all(|leecher| world.is_complete(*leecher)));
+        assert!(world.copies_sent(seed) < 4.1, "{}", world.copies_sent(seed));
+    }
+}

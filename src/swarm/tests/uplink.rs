@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::swarm::event::{Hello, PeerKey};
+use crate::model::Block;
+use crate::swarm::event::{Hello, PeerKey, Unwanted};
 use crate::wire::{Message, PeerFault};
 
 /// What goes over a connection, in its order.
@@ -25,6 +26,11 @@ impl Item {
             Self::Message(_) => 17,
             Self::Close | Self::Fault(_) => 0,
         }
+    }
+
+    fn block(&self) -> Option<Block> {
+        let Self::Message(Message::Piece { piece, begin, data }) = self else { return None };
+        Some(Block { piece: *piece, begin: *begin, len: data.len() as u32 })
     }
 
     /// Bytes of blocks in it.
@@ -52,6 +58,26 @@ impl Uplink {
 
     pub(super) fn push(&mut self, key: PeerKey, item: Item) {
         self.queues.entry(key).or_default().push_back(item);
+    }
+
+    /// Blocks that wait to leave on a connection.
+    pub(super) fn blocks_waiting(&self, key: PeerKey) -> impl Iterator<Item = Block> {
+        self.queues.get(&key).into_iter().flatten().filter_map(Item::block)
+    }
+
+    /// Takes blocks back that have not left.
+    pub(super) fn take_back(&mut self, key: PeerKey, unwanted: &Unwanted) -> Vec<Block> {
+        let mut taken = Vec::new();
+        let Some(queue) = self.queues.get_mut(&key) else { return taken };
+        queue.retain(|item| {
+            let block = item.block().filter(|block| unwanted.contains(block));
+            taken.extend(block);
+            block.is_none()
+        });
+        if queue.is_empty() {
+            self.queues.remove(&key);
+        }
+        taken
     }
 
     /// The next item, and how long it takes.

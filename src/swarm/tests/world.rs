@@ -342,6 +342,13 @@ impl World {
                 }
                 host.post(peer, message);
             }
+            Output::TakeBack { peer, blocks } => {
+                let host = &mut self.hosts[id.0];
+                let taken = host.uplink.take_back(peer, &blocks);
+                host.seen.payload_sent -= taken.iter().map(|block| u64::from(block.len)).sum::<u64>();
+                host.seen.taken_back += taken.len();
+                host.torrent.handle_taken_back(peer, &taken);
+            }
             Output::Dial { peer, addr } => self.dial(End { host: id, key: peer }, addr),
             Output::Close { peer, .. } => {
                 let host = &mut self.hosts[id.0];

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Torrent;
 use crate::model::{Bitfield, Block, PieceIndex};
-use crate::swarm::event::{CloseReason, Output, PeerKey};
+use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
 use crate::swarm::peer::PeerPieces;
 use crate::wire::{ExtendedHandshake, Message};
 
@@ -14,6 +14,7 @@ impl Torrent {
         let mut blocks = super::download::Run::default();
         for message in messages.drain(..) {
             if !self.peers.contains_key(&key) {
+                self.cancelled.clear();
                 return self.write(blocks);
             }
             match message {
@@ -22,6 +23,10 @@ impl Torrent {
             }
         }
         self.write(blocks);
+        if !self.cancelled.is_empty() {
+            let cancelled = std::mem::take(&mut self.cancelled);
+            self.take_back(key, Unwanted::Blocks(cancelled));
+        }
         if std::mem::take(&mut self.freed) {
             self.ask_all(now);
         }

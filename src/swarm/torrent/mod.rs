@@ -25,7 +25,7 @@ use super::peer::Peer;
 use super::pieces::Pieces;
 use super::rate::Rate;
 use super::status::{Reason, Status};
-use crate::model::Bitfield;
+use crate::model::{Bitfield, Block};
 use crate::wire::Message;
 
 pub use config::TorrentConfig;
@@ -62,6 +62,8 @@ pub struct Torrent {
     up: Rate,
     /// Blocks that were asked for are free again, and others may have room for them.
     freed: bool,
+    /// Blocks on their way that the peer whose messages are handled took back.
+    cancelled: Vec<Block>,
     /// From when on pieces are fetched to which others have a better claim, even the last ones.
     help_at: Option<Instant>,
     paused: bool,
@@ -92,6 +94,7 @@ impl Torrent {
             down: Rate::new(now, STATUS_WINDOW),
             up: Rate::new(now, STATUS_WINDOW),
             freed: false,
+            cancelled: Vec::new(),
             help_at: None,
             paused: false,
             next_tick: now,
@@ -179,6 +182,12 @@ impl Torrent {
             _ if self.unwritten >= self.config.credit_bytes_max / 2 => Some(Reason::WaitingForDisk),
             _ => Some(Reason::WaitingForBlocks { peers: open }),
         }
+    }
+
+    /// Pieces that a peer is served while it is choked.
+    #[cfg(test)]
+    pub(super) fn served_while_choked(&self, key: PeerKey) -> &[crate::model::PieceIndex] {
+        self.peers.get(&key).map_or(&[], |peer| &peer.allowed_by_us)
     }
 
     /// Peers that owe us blocks and have been silent for a minute.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Torrent;
 use crate::model::Block;
 use crate::swarm::choker::Candidate;
-use crate::swarm::event::{CloseReason, Output, PeerKey};
+use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
 use crate::swarm::peer::{Peer, ReadRun};
 use crate::wire::Message;
 
@@ -15,6 +15,8 @@ use crate::wire::Message;
 const READ_RUN_MAX: u32 = 256 * 1024;
 /// Bytes of one peer that are being read or on their way to the socket at most.
 const PEER_BYTES_MAX: u32 = 1024 * 1024;
+/// Cancels of one run that are followed to the socket: about as many blocks can be on their way to it.
+const CANCELLED_MAX: usize = 256;
 /// Bytes being read for all peers at most.
 const READING_MAX: u64 = 8 * 1024 * 1024;
 /// Who is unchoked and wants something asks for it within this time.
@@ -30,6 +32,24 @@ impl Torrent {
             peer.up.add(now, u64::from(payload_bytes));
             peer.serves.queued_bytes = peer.serves.queued_bytes.saturating_sub(payload_bytes);
             self.pump(key);
+        }
+    }
+
+    /// Blocks that were on their way to the socket of a peer will not be sent, as [`Output::TakeBack`] asked for.
+    pub fn handle_taken_back(&mut self, key: PeerKey, blocks: &[Block]) {
+        for block in blocks {
+            if let Some(peer) = self.peers.get_mut(&key) {
+                peer.serves.queued_bytes = peer.serves.queued_bytes.saturating_sub(block.len);
+            }
+            self.reject(key, *block);
+        }
+        self.pump(key);
+    }
+
+    /// Asks for blocks back that are on their way to the socket, if any can be.
+    pub(super) fn take_back(&mut self, key: PeerKey, blocks: Unwanted) {
+        if self.peers.get(&key).is_some_and(|peer| peer.serves.queued_bytes > 0) {
+            self.outputs.push_back(Output::TakeBack { peer: key, blocks });
         }
     }
 
@@ -62,7 +82,10 @@ impl Torrent {
                 return self.reject(key, block);
             }
         }
-        // It is on its way to the socket already: that it is sent is an answer too.
+        // It is on its way to the socket: if it is sent before it can be taken back, that is an answer too.
+        if self.cancelled.len() < CANCELLED_MAX {
+            self.cancelled.push(block);
+        }
     }
 
     /// With the Fast extension every request gets an answer (BEP 6).
@@ -185,18 +208,80 @@ impl Torrent {
         }
     }
 
-    /// Chokes a peer. What it asked for is rejected; without the Fast extension it knows that by the choke.
+    /// Chokes a peer. What it asked for is rejected, but for the pieces that it is served all the same (BEP 6); without the
+    /// Fast extension it knows that by the choke.
     pub(super) fn choke(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.we_choke = true;
         (peer.unchoked_at, peer.choked_at) = (None, Some(now));
-        let mut dropped: Vec<Block> = peer.serves.waiting.drain(..).collect();
+        let unwanted = Unwanted::AllBut(peer.allowed_by_us.clone());
+        let mut dropped: Vec<Block> = Vec::new();
+        let mut keep = |block: &Block| {
+            let is_unwanted = unwanted.contains(block);
+            dropped.extend(is_unwanted.then_some(*block));
+            !is_unwanted
+        };
+        peer.serves.waiting.retain(&mut keep);
         for run in &mut peer.serves.reading {
-            dropped.append(&mut run.requests);
+            run.requests.retain(&mut keep);
         }
         self.send(key, Message::Choke);
+        // Otherwise the peer would go on receiving for up to a megabyte.
+        self.take_back(key, unwanted);
         for block in dropped {
             self.reject(key, block);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
+mod tests {
+    use super::*;
+    use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash, PieceIndex};
+    use crate::swarm::event::{DiskEvent, Hello};
+    use crate::swarm::torrent::TorrentConfig;
+
+    #[test]
+    fn a_burst_of_cancels_takes_back_at_once_what_is_on_its_way() {
+        const BLOCKS: u32 = 32;
+        let now = Instant::now();
+        let config =
+            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Torrent::new(config, [3; 32], now);
+        let len = u64::from(BLOCKS * BLOCK_LEN);
+        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::full(1));
+        let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
+        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: false, dht: false });
+        let blocks: Vec<Block> = (0..BLOCKS)
+            .map(|number| Block { piece: PieceIndex::new(0), begin: number * BLOCK_LEN, len: BLOCK_LEN })
+            .collect();
+        let requests = blocks.iter().map(|block| Message::Request(*block));
+        torrent.handle_messages(now, peer, &mut [Message::Interested].into_iter().chain(requests).collect());
+        let mut queued = 0;
+        while let Some(output) = torrent.poll_output() {
+            match output {
+                Output::Read { peer, run } => {
+                    let data = Some(Bytes::from(vec![0; run.len as usize]));
+                    torrent.handle_disk(now, DiskEvent::Read { peer, run, data });
+                }
+                Output::Send { message: Message::Piece { .. }, .. } => queued += 1,
+                _ => {}
+            }
+        }
+        assert_eq!(queued, BLOCKS);
+
+        torrent.handle_sent(now, peer, BLOCK_LEN);
+        let mut cancels = blocks.iter().map(|block| Message::Cancel(*block)).collect();
+        torrent.handle_messages(now, peer, &mut cancels);
+        let outputs: Vec<Output> = std::iter::from_fn(|| torrent.poll_output()).collect();
+        let [Output::TakeBack { blocks: unwanted, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+        assert!(blocks.iter().all(|block| unwanted.contains(block)));
+        // The first is sent: that is its answer.
+        torrent.handle_taken_back(peer, &blocks[1..]);
+        let rejected = std::iter::from_fn(|| torrent.poll_output())
+            .filter(|output| matches!(output, Output::Send { message: Message::Reject(_), .. }));
+        assert_eq!(rejected.count(), blocks.len() - 1);
+        assert!(torrent.peers[&peer].serves.is_idle(), "its budget is free again");
     }
 }
