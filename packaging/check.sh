@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks the unit file and the Prometheus files with the tools of their makers, where those are installed.
+# Checks the unit file, the Prometheus files and what a node serves with the tools of their makers, where those are installed.
 #   packaging/check.sh PROGRAM      PROGRAM stands in for /usr/local/bin/magnes, which the unit names
 set -eu
 program=${1:?usage: packaging/check.sh PROGRAM}
@@ -25,4 +25,21 @@ if command -v promtool >/dev/null; then
     echo "ok    prometheus.yml, magnes-alerts.yml"
 else
     echo "skip  prometheus.yml, magnes-alerts.yml: no promtool"
+fi
+
+if command -v promtool >/dev/null && command -v curl >/dev/null; then
+    mkfifo "$work/events"
+    "$program" node --json --no-bootstrap --listen 127.0.0.1:0 --metrics 127.0.0.1:0 --state-dir "$work/state" \
+        >"$work/events" &
+    node=$!
+    trap 'kill "$node"; rm -rf "$work"' EXIT
+    # Read to the end only when the node ends: it goes on telling.
+    exec 3<"$work/events"
+    read -r listening <&3
+    metrics=$(echo "$listening" | sed -n 's/.*"metrics":"\([^"]*\)".*/\1/p')
+    curl --silent --show-error --fail "http://$metrics/metrics" >"$work/metrics"
+    promtool check metrics <"$work/metrics" >&2
+    echo "ok    /metrics"
+else
+    echo "skip  /metrics: no promtool, or no curl"
 fi
