@@ -208,6 +208,18 @@ async fn a_foreign_state_file_is_moved_aside() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
+async fn whoever_is_begun_with_can_be_asked_with_the_first_command() {
+    let other = spawn(builder(1)).await;
+    let addr = other.local_addrs()[0];
+    // Of the public network but for the address that it begins with.
+    for seed in 2..10 {
+        let any = SocketAddr::from(([0, 0, 0, 0], 0));
+        let node = spawn(Dht::builder().listen(any).seed([seed; 32]).bootstrap(addr)).await;
+        assert!(soon(node.ping(addr)).await.expect("not closed").is_some(), "node {seed}");
+    }
+}
+
+#[tokio::test]
 async fn a_closed_port_answers_a_ping_at_once() {
     let node = spawn(builder(1)).await;
     let closed = tokio::net::UdpSocket::bind(SocketAddr::from(LOCAL)).await.expect("bound");

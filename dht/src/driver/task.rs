@@ -69,8 +69,18 @@ pub(super) async fn spawn(started: Started) -> io::Result<Dht> {
         restore(&mut node, file).await;
     }
     let (resolved_sender, resolved) = mpsc::channel(started.bootstrap.len().max(1));
-    for (host, name) in started.bootstrap.iter().enumerate() {
-        tokio::spawn(resolve(host, name.clone(), resolved_sender.clone()));
+    let mut hosts = Hosts::new(started.bootstrap.clone(), now);
+    for (host, name) in started.bootstrap.into_iter().enumerate() {
+        match name.parse() {
+            // Its kind is admitted from the start: whoever names an address may ask it with the first command.
+            Ok(addr) => {
+                let result = Ok(vec![addr]);
+                node.add_bootstrap(now, hosts.handle_resolution(Resolution { host, result }));
+            }
+            Err(_) => {
+                tokio::spawn(resolve(host, name, resolved_sender.clone()));
+            }
+        }
     }
     let (unreachable_sender, unreachable) = mpsc::channel(UNREACHABLE_MAX);
     let mut watchers = JoinSet::new();
@@ -95,7 +105,7 @@ pub(super) async fn spawn(started: Started) -> io::Result<Dht> {
         operations: BTreeMap::new(),
         tickets: BTreeMap::new(),
         ready_waiters: Vec::new(),
-        hosts: Hosts::new(started.bootstrap, now),
+        hosts,
         watchers,
         state_file,
         saving: None,
