@@ -1,9 +1,10 @@
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 use serde_json::json;
 
-use super::asking::{OutputArgs, SocketArgs, Wait, failed, usage};
+use super::asking::{OutputArgs, SocketArgs, Wait, failed};
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
 
@@ -33,8 +34,12 @@ pub(super) fn run(args: &PingArgs, output: &OutputArgs) -> Outcome {
 }
 
 fn resolve(host: &str) -> Result<SocketAddr, Failure> {
-    let addrs = host.to_socket_addrs();
-    let addrs: Vec<SocketAddr> = addrs.map_err(|error| usage(format!("cannot ask {host}: {error}")))?.collect();
+    let failure = |error: io::Error| {
+        // A port is missing, or is none; anything else comes from the resolver.
+        let exit = if error.kind() == io::ErrorKind::InvalidInput { Exit::Usage } else { Exit::Failed };
+        Failure::new(exit, format!("cannot ask {host}: {error}"))
+    };
+    let addrs: Vec<SocketAddr> = host.to_socket_addrs().map_err(failure)?.collect();
     let first = addrs.iter().find(|addr| addr.is_ipv4()).or(addrs.first());
-    first.copied().ok_or_else(|| usage(format!("{host} has no address")))
+    first.copied().ok_or_else(|| Failure::new(Exit::Failed, format!("{host} has no address")))
 }
