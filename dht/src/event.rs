@@ -220,9 +220,9 @@ pub enum Hop {
         /// Whether its id belongs to its address (BEP 42). One that does not is asked, and does not count.
         is_compliant: bool,
     },
-    /// It is silent for longer than three of four answers take: another is asked in its stead.
+    /// It is silent for longer than three of four answers take, or for 250 ms: another is asked in its stead.
     Stalled,
-    /// It is silent for twice that: nobody waits for it any more.
+    /// It is silent for so long that few answers are still to come: nobody waits for it any more.
     GivenUp,
     /// It does not answer, or cannot be reached.
     Failed,

@@ -72,7 +72,7 @@ impl Transaction {
 pub(crate) enum Silence {
     /// Longer than most answers take: its slot is free for another.
     Stalled,
-    /// Twice as long: nobody waits for it any more, though a late answer still counts.
+    /// So long that few answers are still to come: nobody waits for it any more, though a late answer still counts.
     GivenUp,
     /// So long that the node counts as not answering.
     Failed,
@@ -91,8 +91,9 @@ pub(crate) struct Transactions {
 #[derive(Debug)]
 struct Waiting {
     transaction: Transaction,
-    /// The stall time at the moment it was sent.
+    /// The stall time and the patience at the moment it was sent.
     stall: Duration,
+    patience: Duration,
     next: Silence,
 }
 
@@ -100,7 +101,7 @@ impl Waiting {
     fn due(&self) -> Instant {
         let silent = match self.next {
             Silence::Stalled => self.stall,
-            Silence::GivenUp => 2 * self.stall,
+            Silence::GivenUp => self.patience,
             Silence::Failed => FAIL,
         };
         self.transaction.sent_at + silent
@@ -117,7 +118,8 @@ impl Transactions {
         while self.by_id.contains_key(&id) {
             id = chance.next_u32().to_be_bytes();
         }
-        let waiting = Waiting { transaction, stall: self.rtts.stall_time(), next: Silence::Stalled };
+        let (stall, patience) = (self.rtts.stall_time(), self.rtts.patience());
+        let waiting = Waiting { transaction, stall, patience, next: Silence::Stalled };
         self.timers.insert((waiting.due(), id));
         self.by_id.insert(id, waiting);
         Some(id)
@@ -181,6 +183,11 @@ impl Transactions {
         Some(waiting.transaction)
     }
 
+    /// How many queries of a lookup may be under way, in percent of the usual number, for what answers take.
+    pub(crate) fn width(&self) -> usize {
+        self.rtts.width()
+    }
+
     /// Queries under way.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
@@ -207,7 +214,7 @@ mod tests {
     use super::*;
     use rand_core::SeedableRng;
 
-    use crate::rtt::STALL_START;
+    use crate::rtt::{PATIENCE_START, STALL_MAX};
 
     const SOCKET: SocketIndex = SocketIndex(0);
 
@@ -243,7 +250,7 @@ mod tests {
                 steps.push((silence, due - now));
             }
         }
-        let expected = [(Silence::Stalled, STALL_START), (Silence::GivenUp, 2 * STALL_START), (Silence::Failed, FAIL)];
+        let expected = [(Silence::Stalled, STALL_MAX), (Silence::GivenUp, PATIENCE_START), (Silence::Failed, FAIL)];
         assert_eq!(steps, expected);
     }
 

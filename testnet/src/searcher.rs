@@ -31,12 +31,13 @@ impl Searcher {
     }
 
     /// A node at `own` that heard of every contact of a table within the last ten minutes, after round trips as `network`
-    /// has them. `draw_table` is given the node's id.
+    /// has them where `delay` is what the node itself contributes. `draw_table` is given the node's id.
     pub fn warm(
         now: Instant,
         own: SocketAddr,
         config: NodeConfig,
         network: &Network,
+        delay: Duration,
         seed: u64,
         draw_table: impl FnOnce(&magnes_dht::NodeId) -> Vec<Contact>,
     ) -> Self {
@@ -44,7 +45,6 @@ impl Searcher {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut searcher = Self::new(time, own, config, seed);
         let table = draw_table(&searcher.node.node_ids()[0]);
-        let delay = network.draw_host_delay(&mut rng);
         for contact in &table {
             time += WARM_UP / 2 / table.len() as u32;
             searcher.node.handle_timeout(time);
@@ -55,7 +55,7 @@ impl Searcher {
         }
         while let Some(due) = searcher.node.next_timeout().filter(|due| *due <= now) {
             searcher.node.handle_timeout(due);
-            searcher.answer_all(due, 2 * network.delay_median, &table);
+            searcher.answer_all(due, network.delay_median + delay, &table);
         }
         searcher
     }

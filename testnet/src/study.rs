@@ -117,8 +117,9 @@ impl LookupStudy {
             let config = self.node.clone();
             let seed = rng.next_u64();
             let draw_table = |id: &_| population.draw_table(id);
-            let searcher = Searcher::warm(world.now(), own, config, &self.network, seed, draw_table);
-            let host = world.add_host(own, Nat::Open, Member::Searcher(Box::new(searcher)));
+            let delay = world.draw_host_delay();
+            let searcher = Searcher::warm(world.now(), own, config, &self.network, delay, seed, draw_table);
+            let host = world.add_host_with_delay(own, Nat::Open, delay, Member::Searcher(Box::new(searcher)));
             for _ in 0..self.lookups_before {
                 let info_hash = draw_info_hash(&mut rng);
                 carry_out(&mut world, host, |node, now| node.get_peers(now, info_hash));

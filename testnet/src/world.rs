@@ -92,8 +92,18 @@ impl<H: Host> World<H> {
 
     /// Puts a host at an address. Several hosts may share an IP address, each with its own port.
     pub fn add_host(&mut self, addr: SocketAddr, nat: Nat, host: H) -> HostIndex {
+        let delay = self.draw_host_delay();
+        self.add_host_with_delay(addr, nat, delay, host)
+    }
+
+    /// Draws what some host contributes to the delays of its datagrams.
+    pub fn draw_host_delay(&mut self) -> Duration {
+        self.network.draw_host_delay(&mut self.rng)
+    }
+
+    /// As [`World::add_host`], with a delay that was drawn before.
+    pub fn add_host_with_delay(&mut self, addr: SocketAddr, nat: Nat, delay: Duration, host: H) -> HostIndex {
         let index = self.hosts.len();
-        let delay = self.network.draw_host_delay(&mut self.rng);
         self.hosts.push(Slot { host, router: Router::new(nat, addr), delay, timer: None });
         self.by_ip.entry(addr.ip()).or_default().push(index);
         self.settle(index);

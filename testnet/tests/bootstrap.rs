@@ -96,9 +96,10 @@ fn a_saved_table_finds_peers_within_a_second_while_every_router_is_dead() {
         let own = SocketAddr::from(([96, 2, number, 1], 6881));
         let (start, config) = (world.now(), NodeConfig::default());
         let draw_table = |id: &_| population.draw_table(id);
-        let before = Searcher::warm(start, own, config.clone(), &Network::default(), number.into(), draw_table);
+        let (network, delay) = (Network::default(), world.draw_host_delay());
+        let before = Searcher::warm(start, own, config.clone(), &network, delay, number.into(), draw_table);
         let searcher = Searcher::new(start, own, config, 100 + u64::from(number));
-        let host = world.add_host(own, Nat::Open, Someone::Searcher(Box::new(searcher)));
+        let host = world.add_host_with_delay(own, Nat::Open, delay, Someone::Searcher(Box::new(searcher)));
         drive(&mut world, host, |node, now| node.add_bootstrap(now, &[([80, 1, 1, 1], 6881).into()]));
         drive(&mut world, host, |node, now| node.restore(now, &before.node().snapshot())).expect("its own snapshot");
         drive(&mut world, host, |node, now| node.get_peers(now, info_hash));

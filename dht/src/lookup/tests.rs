@@ -14,7 +14,7 @@ fn contact(number: u8) -> Contact {
 }
 
 fn lookup() -> Lookup {
-    Lookup::new(Instant::now(), InfoHash::new([0; 20]).into(), None)
+    Lookup::new(Instant::now(), InfoHash::new([0; 20]).into(), None, 100)
 }
 
 /// A contact of the public Internet with an id that fits its address, in a network of its own.
@@ -38,6 +38,14 @@ fn the_nearest_are_asked_first_and_progress_is_asked_at_once() {
     lookup.handle_named(contact(12).addr, (1..=4).map(contact));
     let progress: Vec<_> = (1..=4).map(|number| contact(number).addr).collect();
     assert_eq!(ask_all(&mut lookup), progress, "six are under way, but none of them nearer");
+    lookup.check_invariants();
+}
+
+#[test]
+fn a_lookup_of_double_width_has_twice_as_many_queries_under_way() {
+    let mut lookup = Lookup::new(Instant::now(), InfoHash::new([0; 20]).into(), None, 200);
+    (11..=40).for_each(|number| lookup.add(contact(number)));
+    assert_eq!(ask_all(&mut lookup), (11..=22).map(|number| contact(number).addr).collect::<Vec<_>>());
     lookup.check_invariants();
 }
 
@@ -158,7 +166,7 @@ fn a_crowd_around_the_target_does_not_keep_others_from_being_told() {
     let target = Target::from(InfoHash::new([0; 20]));
     others.sort_unstable_by_key(|contact| target.distance(&contact.id));
     let reach = target.distance(&others[39].id);
-    let mut lookup = Lookup::new(Instant::now(), target, Some(reach));
+    let mut lookup = Lookup::new(Instant::now(), target, Some(reach), 100);
     others.iter().for_each(|contact| lookup.add(*contact));
     while let Some(step) = lookup.next_step(|_| true) {
         lookup.handle_answer(Contact { id: step.id.unwrap(), addr: step.addr }, Some(b"token"));

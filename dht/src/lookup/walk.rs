@@ -9,10 +9,10 @@ use crate::{Contact, Distance, NodeId, Target};
 pub(crate) const K: usize = 8;
 /// Answers that end a lookup: the five beyond the result name neighbours that the eight did not know.
 const ANSWERS_WANTED: usize = 13;
-/// Queries under way at once, stalled ones not counted.
+/// Queries under way at once, stalled ones not counted, in a lookup of usual width.
 const FLYING_MAX: usize = 12;
 /// Queries under way to nodes nearer than one that is to be asked. Progress is asked at once, whatever else is under
-/// way: farther ones do not take its slot.
+/// way: farther ones do not take its slot. Of usual width, too.
 const NEARER_FLYING_MAX: usize = 6;
 /// What a query under way counts where an answer counts `ANSWER_WEIGHT`: of those asked, about as many answer.
 const FLYING_WEIGHT: usize = 2;
@@ -32,8 +32,8 @@ const TOKEN_LEN_MAX: usize = 128;
 
 /// Steps towards a target, asking the nearest known nodes for nearer ones.
 ///
-/// A node that is silent for the stall time frees its slot; for twice that, it does not hold up the end. A late answer
-/// still counts. Nodes whose id does not belong to their address (BEP 42) are asked, and do not count.
+/// A node that is silent for the stall time frees its slot; later, it does not hold up the end either. A late answer still
+/// counts. Nodes whose id does not belong to their address (BEP 42) are asked, and do not count.
 #[derive(Debug)]
 pub(crate) struct Lookup {
     target: Target,
@@ -44,6 +44,8 @@ pub(crate) struct Lookup {
     seeds: Vec<Seed>,
     /// The distance at which the eighth node is to be expected. Whoever answers within is to hold what the target names.
     reach: Option<Distance>,
+    /// How many queries may be under way, in percent of the usual number.
+    width: usize,
     asked: usize,
     answered: usize,
 }
@@ -58,8 +60,8 @@ pub(crate) struct Step {
 }
 
 impl Lookup {
-    pub(crate) fn new(now: Instant, target: Target, reach: Option<Distance>) -> Self {
-        Self { target, started: now, candidates: Vec::new(), seeds: Vec::new(), reach, asked: 0, answered: 0 }
+    pub(crate) fn new(now: Instant, target: Target, reach: Option<Distance>, width: usize) -> Self {
+        Self { target, started: now, candidates: Vec::new(), seeds: Vec::new(), reach, width, asked: 0, answered: 0 }
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -115,7 +117,7 @@ impl Lookup {
 
     /// Whom to ask next, if a slot is free and `may_ask` allows it; it counts as asked.
     pub(crate) fn next_step(&mut self, may_ask: impl Fn(SocketAddr) -> bool) -> Option<Step> {
-        if self.flying() >= FLYING_MAX || self.asked >= ASKED_MAX {
+        if self.flying() >= FLYING_MAX * self.width / 100 || self.asked >= ASKED_MAX {
             return None;
         }
         if let Some(index) = self.pick(&may_ask) {
@@ -161,7 +163,7 @@ impl Lookup {
         self.change(addr, State::stalled);
     }
 
-    /// A node is silent for twice the stall time.
+    /// A node is silent for so long that few answers are still to come.
     pub(crate) fn handle_given_up(&mut self, addr: SocketAddr) {
         self.change(addr, State::given_up);
     }
@@ -243,7 +245,7 @@ impl Lookup {
     pub(crate) fn check_invariants(&self) {
         assert!(self.candidates.len() <= CANDIDATES_MAX + ASKED_MAX, "too many candidates");
         assert!(self.seeds.len() <= SEEDS_MAX, "too many seeds");
-        assert!(self.asked <= ASKED_MAX && self.flying() <= FLYING_MAX, "too many queries");
+        assert!(self.asked <= ASKED_MAX && self.flying() <= FLYING_MAX * self.width / 100, "too many queries");
         assert!(self.candidates.is_sorted_by_key(|candidate| candidate.distance), "nearest first");
         for (index, candidate) in self.candidates.iter().enumerate() {
             assert_eq!(candidate.distance, self.target.distance(&candidate.contact.id), "a wrong distance");
@@ -267,7 +269,7 @@ impl Lookup {
         let (mut weight, mut flying, mut doubtful) = (0, 0, None);
         for (index, candidate) in self.candidates.iter().enumerate() {
             let is_enough = weight >= ANSWERS_WANTED * ANSWER_WEIGHT && !self.is_within_reach(candidate);
-            if is_enough || flying >= NEARER_FLYING_MAX {
+            if is_enough || flying >= NEARER_FLYING_MAX * self.width / 100 {
                 return None;
             }
             match candidate.state {

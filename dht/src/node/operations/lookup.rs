@@ -29,12 +29,13 @@ impl Node {
         kind: Kind,
         keeper: Option<OperationId>,
     ) -> OperationId {
+        let width = self.transactions.width();
         let lookups = self
             .faces
             .iter_mut()
             .map(|face| {
                 face.table.refreshed(now, &target);
-                let mut lookup = Lookup::new(now, target, face.size.reach());
+                let mut lookup = Lookup::new(now, target, face.size.reach(), width);
                 feed(now, &mut lookup, face);
                 lookup
             })
