@@ -99,11 +99,12 @@ fn report(study: &LookupStudy) {
     }
     if study.lookups_before > 3 {
         println!(
-            "size after {} lookups: {:.0} on average; error p50 {:.1} %, p90 {:.1} %",
+            "size after {} lookups: {:.0} on average; error p50 {:.1} %, p90 {:.1} %, p95 {:.1} %",
             study.lookups_before,
             figures.size_mean(),
             100.0 * figures.size_error(study.population.nodes, 50),
-            100.0 * figures.size_error(study.population.nodes, 90)
+            100.0 * figures.size_error(study.population.nodes, 90),
+            100.0 * figures.size_error(study.population.nodes, 95)
         );
     }
 }
