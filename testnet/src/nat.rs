@@ -35,6 +35,11 @@ impl Router {
         Self { nat, addr, holes: BTreeMap::new(), mapped: 0 }
     }
 
+    /// The address of the host as it knows it itself.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// The source that a datagram to `to` will have.
     pub(crate) fn handle_outgoing(&mut self, now: Instant, to: SocketAddr) -> SocketAddr {
         if self.nat == Nat::Open {

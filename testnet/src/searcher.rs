@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ pub struct Searcher {
     node: Node,
     socket: SocketIndex,
     events: Vec<(Instant, Event)>,
+    heard: BTreeSet<SocketAddr>,
 }
 
 impl Searcher {
@@ -27,7 +29,7 @@ impl Searcher {
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         let mut node = Node::new(config, bytes, now);
         let socket = node.add_socket(now, own);
-        Self { node, socket, events: Vec::new() }
+        Self { node, socket, events: Vec::new(), heard: BTreeSet::new() }
     }
 
     /// A node at `own` that heard of every contact of a table within the last ten minutes, after round trips as `network`
@@ -102,6 +104,11 @@ impl Searcher {
         &self.events
     }
 
+    /// Who sent it something: everybody who can be in its table.
+    pub fn heard(&self) -> &BTreeSet<SocketAddr> {
+        &self.heard
+    }
+
     fn drain(&mut self, now: Instant, out: &mut Vec<Datagram>) {
         while let Some(output) = self.node.poll_output() {
             match output {
@@ -114,6 +121,7 @@ impl Searcher {
 
 impl Host for Searcher {
     fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8], out: &mut Vec<Datagram>) {
+        self.heard.insert(from);
         self.node.handle_datagram(now, self.socket, from, datagram);
         self.drain(now, out);
         self.node.check_invariants();

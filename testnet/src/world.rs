@@ -65,6 +65,8 @@ struct Slot<H> {
     host: H,
     router: Router,
     delay: Duration,
+    /// Whether nothing gets from it or to it.
+    is_cut_off: bool,
     /// The earliest timer in the queue.
     timer: Option<Instant>,
 }
@@ -104,10 +106,15 @@ impl<H: Host> World<H> {
     /// As [`World::add_host`], with a delay that was drawn before.
     pub fn add_host_with_delay(&mut self, addr: SocketAddr, nat: Nat, delay: Duration, host: H) -> HostIndex {
         let index = self.hosts.len();
-        self.hosts.push(Slot { host, router: Router::new(nat, addr), delay, timer: None });
+        self.hosts.push(Slot { host, router: Router::new(nat, addr), delay, is_cut_off: false, timer: None });
         self.by_ip.entry(addr.ip()).or_default().push(index);
         self.settle(index);
         HostIndex(index)
+    }
+
+    /// Cuts a host off from all others, or connects it again. What is on its way while it is cut off gets lost.
+    pub fn cut_off(&mut self, index: HostIndex, is_cut_off: bool) {
+        self.hosts[index.0].is_cut_off = is_cut_off;
     }
 
     /// The time.
@@ -118,6 +125,11 @@ impl<H: Host> World<H> {
     /// What became of the datagrams so far.
     pub fn stats(&self) -> WorldStats {
         self.stats
+    }
+
+    /// Every host, and its address as it knows it itself.
+    pub fn hosts(&self) -> impl Iterator<Item = (HostIndex, SocketAddr)> {
+        self.hosts.iter().enumerate().map(|(index, slot)| (HostIndex(index), slot.router.addr()))
     }
 
     /// A host, to be looked at.
@@ -164,6 +176,7 @@ impl<H: Host> World<H> {
                 self.settle(index);
             }
             Happening::Arrival { from, to, payload } => match self.receiver(from, to) {
+                Some(index) if self.hosts[index].is_cut_off => self.stats.lost += 1,
                 Some(index) => {
                     self.stats.delivered += 1;
                     self.hosts[index].host.handle_datagram(at, from, &payload, &mut self.outgoing);
@@ -192,6 +205,10 @@ impl<H: Host> World<H> {
             self.stats.sent += 1;
             let (there, slot) = (self.delay_at(to.ip()), &mut self.hosts[index]);
             let from = slot.router.handle_outgoing(self.now, to);
+            if slot.is_cut_off {
+                self.stats.lost += 1;
+                continue;
+            }
             // Where nobody is, the sender's own delay will do: nobody sees when it arrives.
             match self.network.draw_delay(slot.delay, there.unwrap_or(slot.delay), &mut self.rng) {
                 Some(delay) => self.queue.push(self.now + delay, Happening::Arrival { from, to, payload }),

@@ -17,6 +17,10 @@ use crate::{AddressFilter, Contact, Family, Guard, ItemStore, NodeId, PeerStore,
 pub(super) const BOOTSTRAP_MIN: Duration = Duration::from_secs(1);
 pub(super) const BOOTSTRAP_MAX: Duration = Duration::from_secs(60);
 
+/// Searches before the pause begins to double, where somebody answered ever: each goes to another point, should those
+/// around one have left.
+pub(super) const BOOTSTRAP_QUICK: u32 = 6;
+
 /// For how long nobody asks again who left a query unanswered while others answered.
 const SILENT_FOR: Duration = Duration::from_secs(5 * 60);
 /// How many of those are remembered: as many as the lookups of that time meet.
@@ -56,6 +60,8 @@ pub(super) struct Face {
     /// When the network is looked for next, while the table is empty or small.
     pub(super) bootstrap_at: Instant,
     pub(super) bootstrap_pause: Duration,
+    /// Searches since it was known where the network is, or something to ask became known.
+    pub(super) bootstraps: u32,
 }
 
 impl Face {
@@ -82,6 +88,7 @@ impl Face {
             size: SizeEstimate::default(),
             bootstrap_at: now,
             bootstrap_pause: BOOTSTRAP_MIN,
+            bootstraps: 0,
         }
     }
 
@@ -113,5 +120,6 @@ impl Face {
     pub(super) fn bootstrap_now(&mut self, now: Instant) {
         self.bootstrap_at = now;
         self.bootstrap_pause = BOOTSTRAP_MIN;
+        self.bootstraps = 0;
     }
 }

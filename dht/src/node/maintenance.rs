@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand_core::Rng;
 
 use super::Node;
-use super::face::{BOOTSTRAP_MAX, BOOTSTRAP_MIN, Face};
+use super::face::{BOOTSTRAP_MAX, BOOTSTRAP_QUICK, Face};
 use super::operations::{Keep, Kind, Operation};
 use crate::event::{OperationId, SocketIndex};
 use crate::lookup::K;
@@ -113,21 +113,25 @@ impl Node {
         }
     }
 
-    /// Looks for nodes near our own id while few are known.
+    /// Looks for nodes near our own id while few are known to be there: after an outage, those of the table may not be.
     fn seek_network(&mut self, now: Instant, socket: usize) {
         let face = &mut self.faces[socket];
         let knows = face.table.len() + face.routers.len() + face.saved.len() > 0;
-        if face.table.len() >= K {
-            // Should it become small again, the search begins anew.
+        let is_in = face.table.good(now) >= K;
+        if is_in {
+            // Should they become few again, the search begins anew.
             face.bootstrap_now(now);
         }
-        if face.table.len() >= K || !knows || now < face.bootstrap_at {
+        if is_in || !knows || now < face.bootstrap_at {
             return;
         }
         // Should the way there be blocked by dead nodes, it is looked for from anywhere else.
-        let is_first = face.bootstrap_pause <= BOOTSTRAP_MIN;
+        let is_first = face.bootstraps == 0;
         face.bootstrap_at = now + face.bootstrap_pause;
-        face.bootstrap_pause = (face.bootstrap_pause * 2).min(BOOTSTRAP_MAX);
+        face.bootstraps = face.bootstraps.saturating_add(1);
+        if !face.health.has_heard() || face.bootstraps >= BOOTSTRAP_QUICK {
+            face.bootstrap_pause = (face.bootstrap_pause * 2).min(BOOTSTRAP_MAX);
+        }
         let bits = if is_first { NEIGHBOURHOOD_BITS } else { self.chance.next_u32() % SEARCH_BITS_MAX };
         let target = face.table.own_id().random_sharing(bits, &mut self.chance);
         self.start_lookup(now, target.into(), Kind::Table, None);
@@ -139,14 +143,15 @@ impl Node {
         if !face.health.is_look_due(now) {
             return;
         }
+        let is_lost = face.health.is_lost();
         let contacts = [face.table.probe(now), face.table.probe(now)];
         let routers = face.routers.len().max(1);
         let router = face.routers.iter().nth(self.chance.next_u32() as usize % routers).copied();
         for contact in contacts.into_iter().flatten() {
             self.check(now, socket, contact.addr, Some(contact.id));
         }
-        // Whoever has contacts spares the routers, which everybody asks.
-        if let Some(router) = router.filter(|_| contacts.contains(&None)) {
+        // Whoever has contacts spares the routers, which everybody asks, until none of those answers: all may have left.
+        if let Some(router) = router.filter(|_| contacts.contains(&None) || is_lost) {
             self.check(now, socket, router, None);
         }
     }

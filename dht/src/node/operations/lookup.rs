@@ -293,8 +293,8 @@ impl Node {
     }
 }
 
-/// Gives a lookup whom the socket knows: where the last one ended, its table, and while that is small, what the user and
-/// an earlier session named.
+/// Gives a lookup whom the socket knows: where the last one ended, its table, and while few of that are known to be there,
+/// what the user and an earlier session named.
 fn feed(now: Instant, lookup: &mut Lookup, face: &Face) {
     let target = *lookup.target();
     face.findings.of(now, &target).iter().for_each(|contact| lookup.add(*contact));
@@ -303,7 +303,7 @@ fn feed(now: Instant, lookup: &mut Lookup, face: &Face) {
     // When nearly all are silent, it is better to ask them than nobody.
     let asks_all = nearest.iter().filter(is_silent).count() + K > nearest.len();
     nearest.iter().filter(|contact| asks_all || !is_silent(contact)).for_each(|contact| lookup.add(*contact));
-    if face.table.len() < K {
+    if face.table.good(now) < K {
         face.saved.iter().take(START_CONTACTS).for_each(|contact| lookup.add(*contact));
         face.routers.iter().for_each(|addr| lookup.add_seed(*addr));
     }
