@@ -3,6 +3,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use rand_core::Rng;
 
+use super::crowd::is_expired;
+use super::lot::Permutation;
 use crate::InfoHash;
 use crate::keyed::KeyedState;
 
@@ -20,13 +22,24 @@ pub(super) const RECORDS_MAX: usize = SLOT_MASK as usize;
 /// Seconds are counted modulo this, 97 days: by far more than a peer is kept.
 const SECONDS_MODULUS: u32 = 1 << 23;
 
-/// The index grows by this part of itself when it is fuller than this (seventeen of twenty): then five entries of seven
-/// are in use at least, and a search that finds nothing looks at some twenty of them, which are beside each other.
-const INDEX_GROWTH_DIVISOR: usize = 5;
-const INDEX_FULL: (usize, usize) = (17, 20);
+/// What is reserved besides the records.
+struct Layout {
+    /// The index grows when more than this part of it is in use.
+    index_full: (usize, usize),
+    /// By this part of itself.
+    index_growth_divisor: usize,
+    /// What that leaves for a record at most, in bytes.
+    index_bytes: usize,
+    /// The part of the records that is reserved for more.
+    reserve_divisor: usize,
+}
 
-/// The part of the records that is reserved for more.
-const RESERVE_DIVISOR: usize = 64;
+/// Of the 40 bytes that a record may cost, an IPv4 address leaves ten to the index, which doubles and is searched fast.
+const LAYOUT_V4: Layout = Layout { index_full: (4, 5), index_growth_divisor: 1, index_bytes: 10, reserve_divisor: 32 };
+
+/// An IPv6 address leaves six of 48. At least five index entries of seven are in use, and a search that finds nothing
+/// looks at some twenty of them, which are beside each other.
+const LAYOUT_V6: Layout = Layout { index_full: (17, 20), index_growth_divisor: 5, index_bytes: 6, reserve_divisor: 64 };
 
 /// A peer of a small swarm with its info hash, its address as four or sixteen bytes: 29 or 41 bytes, without padding.
 /// Most swarms that a node stores have one peer or two.
@@ -74,13 +87,16 @@ pub(super) struct Few<Ip> {
 }
 
 impl<Ip: Copy + Into<IpAddr>> Few<Ip> {
-    /// What a record costs at most, in bytes: itself, what is reserved for more, and six bytes of the index when that has
-    /// just grown. 36 with an IPv4 address, 48 with an IPv6 one.
-    pub(super) const RECORD_BYTES: usize =
-        size_of::<Record<Ip>>() + size_of::<Record<Ip>>().div_ceil(RESERVE_DIVISOR) + 6;
+    const LAYOUT: Layout = if size_of::<Ip>() == 4 { LAYOUT_V4 } else { LAYOUT_V6 };
+
+    /// What a record costs at most, in bytes: itself, what is reserved for more, and its part of the index when that has
+    /// just grown. 40 with an IPv4 address, 48 with an IPv6 one.
+    pub(super) const RECORD_BYTES: usize = size_of::<Record<Ip>>()
+        + size_of::<Record<Ip>>().div_ceil(Self::LAYOUT.reserve_divisor)
+        + Self::LAYOUT.index_bytes;
 
     /// Peers of one swarm at most: more of them are cheaper as a crowd.
-    pub(super) const SWARM_MAX: usize = if Self::RECORD_BYTES < 40 { FEW_MAX } else { FEW_MAX / 2 };
+    pub(super) const SWARM_MAX: usize = if size_of::<Ip>() == 4 { FEW_MAX } else { FEW_MAX / 2 };
 
     pub(super) fn new(rng: &mut impl Rng) -> Self {
         Self { records: Vec::new(), index: Vec::new(), hasher: KeyedState::new(rng), swarms: 0 }
@@ -120,15 +136,33 @@ impl<Ip: Copy + Into<IpAddr>> Few<Ip> {
         (count, slots)
     }
 
+    /// Appends to `out` up to `count_max` peers of a swarm, drawn by lot; without seeds if the asker is one. `false` if the
+    /// swarm is not here.
+    pub(super) fn sample(
+        &self,
+        now_s: u32,
+        info_hash: &InfoHash,
+        count_max: usize,
+        noseed: bool,
+        rng: &mut impl Rng,
+        out: &mut Vec<SocketAddr>,
+    ) -> bool {
+        let (count, slots) = self.find(info_hash);
+        let records = Permutation::new(count, rng).map(|number| &self.records[slots[number] as usize]);
+        let fit = records.filter(|record| !(is_expired(record.age_s(now_s)) || noseed && record.seed()));
+        out.extend(fit.take(count_max).map(Record::addr));
+        count > 0
+    }
+
     /// Adds a record; there have to be fewer than [`Few::SWARM_MAX`] of its swarm and [`RECORDS_MAX`] of all.
     pub(super) fn insert(&mut self, record: Record<Ip>) {
         self.swarms += usize::from(self.find(&record.info_hash).0 == 0);
-        let (part, whole) = INDEX_FULL;
+        let (part, whole) = Self::LAYOUT.index_full;
         if (self.records.len() + 1) * whole > self.index.len() * part {
-            self.rebuild((self.index.len() + self.index.len() / INDEX_GROWTH_DIVISOR).max(FEW_MAX));
+            self.rebuild((self.index.len() + self.index.len() / Self::LAYOUT.index_growth_divisor).max(FEW_MAX));
         }
         if self.records.len() == self.records.capacity() {
-            self.records.reserve_exact((self.records.len() / RESERVE_DIVISOR).max(4));
+            self.records.reserve_exact((self.records.len() / Self::LAYOUT.reserve_divisor).max(4));
         }
         self.records.push(record);
         self.enter(self.records.len() - 1);

@@ -176,12 +176,10 @@ impl PeerStore {
         out: &mut Vec<SocketAddr>,
     ) {
         let now_s = self.seconds(now);
-        let slots = self.small.find(info_hash);
-        if slots.len() > 0 {
-            let peers = Permutation::new(slots.len(), rng).map(|number| self.small.peer(slots.nth(number), now_s));
-            let fit = peers.filter(|peer| !(is_expired(peer.age_s) || noseed && peer.seed));
-            out.extend(fit.take(count_max).map(|peer| peer.addr));
-        } else if let Some(crowd) = self.crowds.peek(info_hash) {
+        if self.small.sample(now_s, info_hash, count_max, noseed, rng, out) {
+            return;
+        }
+        if let Some(crowd) = self.crowds.peek(info_hash) {
             let peers = crowd.in_random_order(rng).filter(|peer| !(peer.is_expired(now_s) || noseed && peer.seed));
             out.extend(peers.take(count_max).map(Peer::addr));
         }

@@ -42,10 +42,6 @@ impl Slots {
         self.count
     }
 
-    pub(super) fn nth(&self, number: usize) -> Slot {
-        Slot { family: self.family, index: self.indexes[..self.count][number] }
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
         self.indexes[..self.count].iter().map(|index| Slot { family: self.family, index: *index })
     }
@@ -84,6 +80,21 @@ impl Small {
         }
         let (count, indexes) = self.v6.find(info_hash);
         Slots { family: Family::V6, count, indexes }
+    }
+
+    /// Appends to `out` up to `count_max` peers of a swarm, drawn by lot; without seeds if the asker is one. `false` if it
+    /// is no small swarm.
+    pub(super) fn sample(
+        &self,
+        now_s: u32,
+        info_hash: &InfoHash,
+        count_max: usize,
+        noseed: bool,
+        rng: &mut impl Rng,
+        out: &mut Vec<SocketAddr>,
+    ) -> bool {
+        self.v4.sample(now_s, info_hash, count_max, noseed, rng, out)
+            || self.v6.sample(now_s, info_hash, count_max, noseed, rng, out)
     }
 
     /// Whether a swarm stays small with one more peer.
