@@ -24,6 +24,8 @@ pub(crate) type TransactionId = [u8; 4];
 pub(crate) enum Purpose {
     /// A step of a lookup.
     Lookup(OperationId),
+    /// Who the neighbours of a node are that a lookup asked.
+    Neighbours(OperationId),
     /// Telling a node what it is to store: an announce or an item.
     Store(OperationId),
     /// What a node has, that was told to store something twice and refused: the first time may have worked.
@@ -51,6 +53,7 @@ impl Purpose {
     fn operation(self) -> Option<OperationId> {
         match self {
             Self::Lookup(operation)
+            | Self::Neighbours(operation)
             | Self::Store(operation)
             | Self::Stored(operation)
             | Self::Ping(operation)

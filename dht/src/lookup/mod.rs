@@ -4,9 +4,11 @@
 
 mod candidate;
 mod crowd;
+mod wide;
+
 mod walk;
 
-pub(crate) use walk::{K, Lookup, Step};
+pub(crate) use walk::{K, Lookup, Question, Step};
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
 use super::*;
-use crate::{Contact, InfoHash, NodeId, Target};
+use crate::{Contact, Distance, InfoHash, NodeId, Target};
 
 fn contact(number: u8) -> Contact {
     let mut id = [0; 20];
@@ -181,7 +181,10 @@ fn a_router_leads_into_the_network() {
     let mut lookup = lookup();
     assert!(lookup.is_starving());
     lookup.add_seed(contact(99).addr);
-    assert_eq!(lookup.next_step(|_| true), Some(Step { addr: contact(99).addr, id: None, suggester: None }));
+    assert_eq!(
+        lookup.next_step(|_| true),
+        Some(Step { addr: contact(99).addr, id: None, suggester: None, question: Question::Target })
+    );
     assert!(!lookup.is_done());
     lookup.add(contact(1));
     lookup.handle_answer(contact(99), None);
@@ -201,4 +204,117 @@ fn who_answers_under_another_id_than_it_was_named_with_is_not_found_under_that()
     assert!(lookup.is_done());
     lookup.handle_answer(real, Some(b"token"));
     assert_eq!(lookup.closest().count(), 1);
+}
+
+/// A contact in the network with this number whose id fits its address as far as tests look (local addresses may have
+/// any): it shares exactly `bits` bits with a target of zeros.
+fn beside(bits: usize, number: u8) -> Contact {
+    let mut id = [0; 20];
+    id[bits / 8] = 0x80 >> (bits % 8);
+    id[19] = number;
+    Contact { id: NodeId::new(id), addr: ([10, bits as u8, number, 1], 6881).into() }
+}
+
+/// The distance within which eight of 8192 nodes are.
+fn reach_of_ten_bits() -> Option<Distance> {
+    Some(Distance::from_share(1.0 / 1024.0))
+}
+
+/// Answers every step; a node `names` others, asked for the target or for its neighbours.
+fn run(lookup: &mut Lookup, names: impl Fn(Contact, Question) -> Vec<Contact>) -> usize {
+    let mut second = 0;
+    while let Some(step) = lookup.next_step(|_| true) {
+        let contact = Contact { id: step.id.unwrap(), addr: step.addr };
+        match step.question {
+            Question::Target => lookup.handle_answer(contact, Some(b"token")),
+            Question::Neighbours => {
+                second += 1;
+                lookup.handle_neighbours(step.addr);
+            }
+        }
+        lookup.handle_named(step.addr, names(contact, step.question).into_iter());
+        lookup.check_invariants();
+    }
+    assert!(lookup.is_done());
+    second
+}
+
+#[test]
+fn around_a_crowd_the_neighbours_of_honest_nodes_are_found_and_told() {
+    let mut lookup =
+        Lookup::new(Instant::now(), InfoHash::new([0; 20]).into(), reach_of_ten_bits(), 100).widen_in_crowds();
+    (1..=16).for_each(|number| lookup.add(beside(4, number)));
+    lookup.add(beside(9, 1));
+    // To find for whoever asks the first of them for its neighbours, and in nobody's answer about the target.
+    let honest: Vec<Contact> = (1..=8).map(|number| beside(if number < 4 { 9 } else { 11 }, number)).collect();
+    let crowd: Vec<Contact> = (0..64).map(|number| beside(20, number)).collect();
+    let second = run(&mut lookup, |contact, question| match question {
+        Question::Neighbours if honest.contains(&contact) => honest.clone(),
+        Question::Neighbours => Vec::new(),
+        Question::Target => {
+            let start = usize::from(contact.addr.port() % 7 + u16::from(contact.id.as_bytes()[19])) * 8 % 64;
+            crowd[start..start + 8].to_vec()
+        }
+    });
+    assert!(lookup.is_crowded());
+    assert_eq!(second, 8, "those around the crowd are asked, and nobody in it");
+    let holders: Vec<Contact> = lookup.holders().map(|(contact, _)| contact).collect();
+    assert!(honest.iter().all(|contact| holders.contains(contact)), "{holders:?}");
+    assert!(holders.len() <= 8 + 16, "of the crowd, as many are told as of a level: {}", holders.len());
+}
+
+#[test]
+fn another_crowd_on_the_way_does_not_end_the_wider_search() {
+    let mut lookup =
+        Lookup::new(Instant::now(), InfoHash::new([0; 20]).into(), reach_of_ten_bits(), 100).widen_in_crowds();
+    (1..=40).for_each(|number| lookup.add(beside(6, number)));
+    (1..=9).for_each(|number| lookup.add(beside(3, number)));
+    (0..20).for_each(|number| lookup.add(beside(20, number)));
+    let mut asked_at_three = 0;
+    while let Some(step) = lookup.next_step(|_| true) {
+        let contact = Contact { id: step.id.unwrap(), addr: step.addr };
+        asked_at_three += usize::from(contact.id.as_bytes()[0] == 0x10);
+        lookup.handle_answer(contact, None);
+    }
+    assert!(lookup.is_done());
+    assert_eq!(asked_at_three, 5, "forty nodes of one level count as eight of the thirteen witnesses");
+}
+
+#[test]
+fn a_neighbourhood_that_is_as_full_as_others_is_no_crowd() {
+    let targets_reach = reach_of_ten_bits();
+    // Twice the nodes that are to be expected, spread as nodes are.
+    let neighbours = [(9, 8), (10, 4), (11, 2), (12, 1), (13, 1)];
+    let nodes = || neighbours.iter().flat_map(|(bits, count)| (0..*count).map(|number| beside(*bits, number)));
+    let mut lookup = Lookup::new(Instant::now(), InfoHash::new([0; 20]).into(), targets_reach, 100).widen_in_crowds();
+    nodes().for_each(|contact| lookup.add(contact));
+    assert_eq!(run(&mut lookup, |_, _| Vec::new()), 0);
+    assert!(!lookup.is_crowded());
+    let crowd = || (0..12).map(|number| beside(15, 100 + number));
+    let mut plain = Lookup::new(Instant::now(), InfoHash::new([0; 20]).into(), targets_reach, 100);
+    crowd().for_each(|contact| plain.add(contact));
+    assert_eq!(run(&mut plain, |_, _| Vec::new()), 0, "whoever wants the nearest has no use for a wider search");
+    let mut crowded = Lookup::new(Instant::now(), InfoHash::new([0; 20]).into(), targets_reach, 100).widen_in_crowds();
+    crowd().for_each(|contact| crowded.add(contact));
+    run(&mut crowded, |_, _| Vec::new());
+    assert!(crowded.is_crowded());
+}
+
+#[test]
+fn a_second_question_that_is_not_answered_holds_nothing_up_but_the_end() {
+    let mut lookup =
+        Lookup::new(Instant::now(), InfoHash::new([0; 20]).into(), reach_of_ten_bits(), 100).widen_in_crowds();
+    (0..20).for_each(|number| lookup.add(beside(20, number)));
+    lookup.add(beside(9, 1));
+    let mut silent = None;
+    while let Some(step) = lookup.next_step(|_| true) {
+        match step.question {
+            Question::Target => lookup.handle_answer(Contact { id: step.id.unwrap(), addr: step.addr }, None),
+            Question::Neighbours => silent = Some(step.addr),
+        }
+    }
+    assert_eq!(silent, Some(beside(9, 1).addr));
+    assert!(!lookup.is_done());
+    lookup.handle_neighbours(beside(9, 1).addr);
+    assert!(lookup.is_done());
 }

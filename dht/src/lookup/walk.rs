@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use super::candidate::{Candidate, Seed, State};
 use super::crowd::{Crowd, Standing};
+use super::wide::{Tally, Wide};
 use crate::{Contact, Distance, NodeId, Target};
 
 /// Results of a lookup, and the contacts that are told of it (BEP 5: K).
@@ -19,12 +20,13 @@ const FLYING_WEIGHT: usize = 2;
 const ANSWER_WEIGHT: usize = 5;
 /// Candidates that are kept; farther ones are of no use.
 const CANDIDATES_MAX: usize = 192;
-/// Nodes that are asked, however crowded the target is made to look.
-const ASKED_MAX: usize = 256;
+/// Queries, however crowded the target is made to look: for a crowd of 64, those around it, asked twice, and the dead
+/// among them, about 230 are enough.
+const ASKED_MAX: usize = 384;
 /// Nodes of one answer that are looked at.
 const NAMED_MAX: usize = K;
 /// Nodes that are to hold something: more than eight only where the target is more crowded than the network is.
-const HOLDERS_MAX: usize = 80;
+const HOLDERS_MAX: usize = 112;
 /// Seeds without a known id (routers) that are asked.
 const SEEDS_MAX: usize = 16;
 /// The longest token that is kept (BEP 5 sets no limit).
@@ -46,6 +48,9 @@ pub(crate) struct Lookup {
     reach: Option<Distance>,
     /// How many queries may be under way, in percent of the usual number.
     width: usize,
+    /// Whether it looks wider where a crowd gathers around the target.
+    may_widen: bool,
+    wide: Option<Wide>,
     asked: usize,
     answered: usize,
 }
@@ -57,11 +62,39 @@ pub(crate) struct Step {
     pub(crate) id: Option<NodeId>,
     /// Who named it.
     pub(crate) suggester: Option<SocketAddr>,
+    pub(crate) question: Question,
+}
+
+/// What a node is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// What the lookup is for.
+    Target,
+    /// The nodes nearest to itself.
+    Neighbours,
 }
 
 impl Lookup {
     pub(crate) fn new(now: Instant, target: Target, reach: Option<Distance>, width: usize) -> Self {
-        Self { target, started: now, candidates: Vec::new(), seeds: Vec::new(), reach, width, asked: 0, answered: 0 }
+        Self {
+            target,
+            started: now,
+            candidates: Vec::new(),
+            seeds: Vec::new(),
+            reach,
+            width,
+            may_widen: false,
+            wide: None,
+            asked: 0,
+            answered: 0,
+        }
+    }
+
+    /// Has it look wider where a crowd gathers around the target. That takes several times as many queries, and is of use
+    /// to those who want what honest nodes hold, or have them hold something.
+    pub(crate) fn widen_in_crowds(mut self) -> Self {
+        self.may_widen = true;
+        self
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -120,17 +153,23 @@ impl Lookup {
         if self.flying() >= FLYING_MAX * self.width / 100 || self.asked >= ASKED_MAX {
             return None;
         }
+        if let Some(wide) = &mut self.wide
+            && let Some(Contact { addr, id }) = wide.next(&self.candidates, &may_ask)
+        {
+            self.asked += 1;
+            return Some(Step { addr, id: Some(id), suggester: None, question: Question::Neighbours });
+        }
         if let Some(index) = self.pick(&may_ask) {
             let candidate = &mut self.candidates[index];
             candidate.state = State::Asked;
             self.asked += 1;
             let Contact { addr, id } = candidate.contact;
-            return Some(Step { addr, id: Some(id), suggester: candidate.suggester });
+            return Some(Step { addr, id: Some(id), suggester: candidate.suggester, question: Question::Target });
         }
         let seed = self.seeds.iter_mut().find(|seed| seed.state == State::Fresh && may_ask(seed.addr))?;
         seed.state = State::Asked;
         self.asked += 1;
-        Some(Step { addr: seed.addr, id: None, suggester: None })
+        Some(Step { addr: seed.addr, id: None, suggester: None, question: Question::Target })
     }
 
     /// A node answered.
@@ -143,6 +182,7 @@ impl Lookup {
             if candidate.contact.id == contact.id {
                 candidate.state = State::Answered;
                 candidate.token = token;
+                self.widen();
                 return;
             }
             // Whoever lives there, the node that was named does not: its place near the target was made up or is stale.
@@ -156,6 +196,19 @@ impl Lookup {
             seed.state = State::Answered;
         }
         self.insert(contact, State::Answered, token, suggester);
+        self.widen();
+    }
+
+    /// A node said who its neighbours are, or nobody waits for that any more.
+    pub(crate) fn handle_neighbours(&mut self, addr: SocketAddr) {
+        if let Some(wide) = &mut self.wide {
+            wide.handle_over(addr);
+        }
+    }
+
+    /// Whether a crowd gathers around the target, for which it looks wider.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.wide.is_some()
     }
 
     /// A node is silent for the stall time.
@@ -177,17 +230,20 @@ impl Lookup {
     pub(crate) fn is_done(&self) -> bool {
         let may_ask = self.asked < ASKED_MAX;
         let is_open = |state: State| state.is_open() && (may_ask || state != State::Fresh);
+        if may_ask && self.wide.as_ref().is_some_and(|wide| !wide.is_done(&self.candidates)) {
+            return false;
+        }
         if self.answered < K && self.seeds.iter().any(|seed| is_open(seed.state)) {
             return false;
         }
         let crowd = Crowd::of(&self.candidates);
-        let mut found = 0;
+        let (mut found, mut tally) = (0, Tally::default());
         for candidate in &self.candidates {
             if found >= ANSWERS_WANTED && !self.is_within_reach(candidate) {
                 return true;
             }
             match candidate.state {
-                State::Answered => found += usize::from(candidate.is_compliant),
+                State::Answered => found += usize::from(self.counts_towards_end(candidate, &mut tally)),
                 State::Asked => return false,
                 // One that is slow and not in the result could only name others.
                 State::Stalled if found < K => return false,
@@ -220,17 +276,19 @@ impl Lookup {
     }
 
     /// The nodes that are to hold what the target names, nearest first: the closest, others as near as those, and where
-    /// that is a crowd, everybody within the distance at which the eighth is to be expected: so a crowd does not keep it
-    /// from the others that the lookup found.
+    /// that is a crowd, everybody within the distance at which the eighth is to be expected, and for a larger crowd those
+    /// around it, a limited number of each level: so a crowd does not keep it from the others that the lookup found.
     pub(crate) fn holders(&self) -> impl Iterator<Item = (Contact, Option<&[u8]>)> {
         let last = self.closest().last().map(|(contact, _)| self.target.distance(&contact.id));
-        let bound = last.max(self.reach.filter(|_| last.is_some()));
+        let reach = self.wide.as_ref().map(Wide::within).or(self.reach);
+        let bound = last.max(reach.filter(|_| last.is_some()));
         let answered = self.candidates.iter().filter(|candidate| candidate.state == State::Answered);
         let within = answered.filter(move |candidate| Some(candidate.distance) <= bound);
-        let mut violators = 0;
+        let (mut violators, mut tally) = (0, Tally::default());
         let fits = move |candidate: &&Candidate| {
             violators += usize::from(!candidate.is_compliant);
-            candidate.is_compliant || violators <= K
+            (candidate.is_compliant || violators <= K)
+                && self.wide.as_ref().is_none_or(|wide| wide.may_hold(candidate, &mut tally))
         };
         within.filter(fits).take(HOLDERS_MAX).map(|candidate| (candidate.contact, candidate.token.as_deref()))
     }
@@ -246,6 +304,7 @@ impl Lookup {
         assert!(self.candidates.len() <= CANDIDATES_MAX + ASKED_MAX, "too many candidates");
         assert!(self.seeds.len() <= SEEDS_MAX, "too many seeds");
         assert!(self.asked <= ASKED_MAX && self.flying() <= FLYING_MAX * self.width / 100, "too many queries");
+        self.wide.iter().for_each(|wide| wide.check_invariants(ASKED_MAX));
         assert!(self.candidates.is_sorted_by_key(|candidate| candidate.distance), "nearest first");
         for (index, candidate) in self.candidates.iter().enumerate() {
             assert_eq!(candidate.distance, self.target.distance(&candidate.contact.id), "a wrong distance");
@@ -256,26 +315,43 @@ impl Lookup {
 
     fn flying(&self) -> usize {
         let states = self.candidates.iter().map(|candidate| candidate.state);
-        states.chain(self.seeds.iter().map(|seed| seed.state)).filter(|state| *state == State::Asked).count()
+        let first = states.chain(self.seeds.iter().map(|seed| seed.state)).filter(|state| *state == State::Asked);
+        first.count() + self.wide.as_ref().map_or(0, Wide::flying)
+    }
+
+    fn widen(&mut self) {
+        if let (true, None, Some(reach)) = (self.may_widen, &self.wide, self.reach) {
+            self.wide = Wide::for_crowd(&self.candidates, reach);
+        }
+    }
+
+    /// Whether an answer is one of those that end the lookup.
+    fn counts_towards_end(&self, candidate: &Candidate, tally: &mut Tally) -> bool {
+        candidate.is_compliant && self.wide.as_ref().is_none_or(|wide| wide.is_witness(candidate, tally))
     }
 
     fn is_within_reach(&self, candidate: &Candidate) -> bool {
-        self.reach.is_some_and(|reach| candidate.distance <= reach)
+        match &self.wide {
+            Some(wide) => wide.covers(candidate),
+            None => self.reach.is_some_and(|reach| candidate.distance <= reach),
+        }
     }
 
     /// The candidate that is to be asked next.
     fn pick(&self, may_ask: impl Fn(SocketAddr) -> bool) -> Option<usize> {
         let crowd = Crowd::of(&self.candidates);
-        let (mut weight, mut flying, mut doubtful) = (0, 0, None);
+        let (mut weight, mut flying, mut doubtful, mut tally) = (0, 0, None, Tally::default());
+        // All around a crowd is to be asked, and nothing there is nearer than another.
+        let nearer_flying_max = if self.wide.is_some() { FLYING_MAX } else { NEARER_FLYING_MAX };
         for (index, candidate) in self.candidates.iter().enumerate() {
             let is_enough = weight >= ANSWERS_WANTED * ANSWER_WEIGHT && !self.is_within_reach(candidate);
-            if is_enough || flying >= NEARER_FLYING_MAX * self.width / 100 {
+            if is_enough || flying >= nearer_flying_max * self.width / 100 {
                 return None;
             }
             match candidate.state {
-                State::Answered if candidate.is_compliant => weight += ANSWER_WEIGHT,
+                State::Answered if self.counts_towards_end(candidate, &mut tally) => weight += ANSWER_WEIGHT,
                 State::Asked => {
-                    weight += FLYING_WEIGHT;
+                    weight += if self.is_crowded() && self.is_within_reach(candidate) { 0 } else { FLYING_WEIGHT };
                     flying += 1;
                 }
                 State::Fresh if may_ask(candidate.contact.addr) => match crowd.standing(candidate) {

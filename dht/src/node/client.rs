@@ -96,6 +96,9 @@ impl Node {
             Purpose::Lookup(operation) => {
                 self.handle_lookup_silence(now, operation, transaction.socket, transaction.to, silence);
             }
+            Purpose::Neighbours(operation) if silence != Silence::Stalled => {
+                self.handle_neighbours(now, operation, transaction.socket, transaction.to, None);
+            }
             Purpose::Store(operation) => {
                 let node = (transaction.socket, transaction.to);
                 match silence {

@@ -329,6 +329,7 @@ impl Node {
         }
         match found.purpose {
             Purpose::Lookup(operation) => self.handle_lookup_answer(now, operation, socket, (contact, rtt), response),
+            Purpose::Neighbours(operation) => self.handle_neighbours(now, operation, socket, from, Some(response)),
             Purpose::Store(operation) => {
                 self.handle_store_answer(now, operation, (socket, from), StoreAnswer::Taken);
             }

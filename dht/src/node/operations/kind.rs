@@ -22,6 +22,14 @@ pub(in crate::node) enum Kind {
 }
 
 impl Kind {
+    /// Whether the honest nodes near the target matter to it, and not only who is nearest.
+    pub(super) fn is_about_holders(&self) -> bool {
+        match self {
+            Self::Table | Self::FindNode | Self::Scrape(..) | Self::Sample => false,
+            Self::GetPeers(_) | Self::Announce(_) | Self::Get(_) | Self::Put(_) | Self::Trace(_) => true,
+        }
+    }
+
     /// The query of its steps. `may_sample`: the node's samples may have changed since it was asked last.
     pub(super) fn method(&self, target: Target, may_sample: bool) -> Method<'static> {
         match self {

@@ -7,8 +7,8 @@ use super::kind::Kind;
 use super::operation::{Content, Operation};
 use super::put::Put;
 use crate::event::{Event, GetOutcome, Hop, LookupOutcome, OperationId, PutOutcome, ScrapeOutcome, SocketIndex};
-use crate::krpc::Response;
-use crate::lookup::{K, Lookup, Step};
+use crate::krpc::{Method, Response};
+use crate::lookup::{K, Lookup, Question, Step};
 use crate::node::Node;
 use crate::node::face::Face;
 use crate::rpc::{Purpose, Silence};
@@ -18,6 +18,8 @@ use crate::{Contact, Family, Target};
 const STARVING_MAX: Duration = Duration::from_secs(10);
 /// Contacts that a lookup begins with.
 const START_CONTACTS: usize = 16;
+/// Contacts that it is given besides when a crowd gathers around the target: the nearest may all belong to that.
+const CROWD_CONTACTS: usize = 64;
 /// A target that shares this many bits with the own id lies in the own neighbourhood.
 const NEIGHBOURHOOD_BITS_MIN: u32 = 8;
 
@@ -35,7 +37,8 @@ impl Node {
             .iter_mut()
             .map(|face| {
                 face.table.refreshed(now, &target);
-                let mut lookup = Lookup::new(now, target, face.size.reach(), width);
+                let lookup = Lookup::new(now, target, face.size.reach(), width);
+                let mut lookup = if kind.is_about_holders() { lookup.widen_in_crowds() } else { lookup };
                 feed(now, &mut lookup, face);
                 lookup
             })
@@ -66,13 +69,21 @@ impl Node {
             while let Some(step) = self.next_step(now, operation, socket) {
                 let may_sample = self.sampled.wait(now, step.addr).is_none();
                 let Some(Operation::Lookup { kind, lookups, .. }) = self.operations.get(&operation) else { return };
-                let method = kind.method(*lookups[socket.0].target(), may_sample);
-                let purpose = Purpose::Lookup(operation);
-                if self.query(now, socket, step.addr, step.id, purpose, method) {
-                    let Step { addr, id, suggester } = step;
-                    self.tell_hop(operation, addr, Hop::Asked { id, suggester });
-                } else {
-                    self.change_lookup(operation, socket, |lookup| lookup.handle_failed(step.addr));
+                let (method, purpose) = match (step.question, step.id) {
+                    (Question::Neighbours, Some(id)) => {
+                        (Method::FindNode { target: id.into() }, Purpose::Neighbours(operation))
+                    }
+                    _ => (kind.method(*lookups[socket.0].target(), may_sample), Purpose::Lookup(operation)),
+                };
+                let Step { addr, id, suggester, question } = step;
+                let is_sent = self.query(now, socket, addr, id, purpose, method);
+                match question {
+                    Question::Target if is_sent => self.tell_hop(operation, addr, Hop::Asked { id, suggester }),
+                    Question::Target => self.change_lookup(operation, socket, |lookup| lookup.handle_failed(addr)),
+                    Question::Neighbours if is_sent => {}
+                    Question::Neighbours => {
+                        self.change_lookup(operation, socket, |lookup| lookup.handle_neighbours(addr));
+                    }
                 }
             }
         }
@@ -150,15 +161,16 @@ impl Node {
         response: &Response<'_>,
     ) {
         let Some(Operation::Lookup { lookups, .. }) = self.operations.get_mut(&operation) else { return };
-        if let Some(lookup) = lookups.get_mut(socket.0) {
+        if let Some((lookup, face)) = lookups.get_mut(socket.0).zip(self.faces.get(socket.0)) {
+            let was_crowded = lookup.is_crowded();
             lookup.handle_answer(contact, response.token);
+            if lookup.is_crowded() && !was_crowded {
+                let target = *lookup.target();
+                face.table.nearest(&target, CROWD_CONTACTS).iter().for_each(|contact| lookup.add(*contact));
+            }
         }
         for (lookup, face) in lookups.iter_mut().zip(&self.faces) {
-            let own_id = face.table.own_id();
-            let is_of_use = |named: &Contact| {
-                named.id != own_id && face.admits(named.addr) && !face.silent.contains(now, named.addr)
-            };
-            lookup.handle_named(contact.addr, response.nodes_of(face.family).filter(is_of_use));
+            handle_named(now, lookup, face, contact.addr, response);
         }
         let nodes = [Family::V4, Family::V6].map(|family| response.nodes_of(family).count()).iter().sum();
         let (values, has_token) = (response.values.iter().count(), response.token.is_some());
@@ -166,6 +178,25 @@ impl Node {
         let hop = Hop::Answered { id: contact.id, rtt, nodes, values, has_token, is_compliant };
         self.tell_hop(operation, contact.addr, hop);
         self.handle_finding(now, operation, socket, contact, response);
+        self.advance(now, operation);
+    }
+
+    /// A node named its neighbours, or was silent.
+    pub(in crate::node) fn handle_neighbours(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        socket: SocketIndex,
+        addr: SocketAddr,
+        response: Option<&Response<'_>>,
+    ) {
+        let Some(Operation::Lookup { lookups, .. }) = self.operations.get_mut(&operation) else { return };
+        if let Some((lookup, face)) = lookups.get_mut(socket.0).zip(self.faces.get(socket.0)) {
+            lookup.handle_neighbours(addr);
+            if let Some(response) = response {
+                handle_named(now, lookup, face, addr, response);
+            }
+        }
         self.advance(now, operation);
     }
 
@@ -307,6 +338,14 @@ fn feed(now: Instant, lookup: &mut Lookup, face: &Face) {
         face.saved.iter().take(START_CONTACTS).for_each(|contact| lookup.add(*contact));
         face.routers.iter().for_each(|addr| lookup.add_seed(*addr));
     }
+}
+
+/// Tells a lookup whom a node named, as far as they are of use.
+fn handle_named(now: Instant, lookup: &mut Lookup, face: &Face, from: SocketAddr, response: &Response<'_>) {
+    let own_id = face.table.own_id();
+    let is_of_use =
+        |named: &Contact| named.id != own_id && face.admits(named.addr) && !face.silent.contains(now, named.addr);
+    lookup.handle_named(from, response.nodes_of(face.family).filter(is_of_use));
 }
 
 /// Keeps what a lookup found out, for those to come.
