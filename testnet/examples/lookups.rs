@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use magnes_testnet::{LookupStudy, PopulationConfig};
+use magnes_testnet::{Errand, LookupStudy, PopulationConfig};
 
 const HELP: &str = "\
 lookups [OPTIONS]
@@ -16,6 +16,7 @@ lookups [OPTIONS]
   --loss SHARE      share of the datagrams that are lost (0.02)
   --hostile SHARE   share of the nodes that name made-up nodes only (0)
   --crowd           64 nodes around each of 16 targets; --crowd-fits: with ids that fit their addresses (BEP 42)
+  --immutable       look for items (BEP 44) instead of peers, and put them; --mutable: for signed ones
   --size            the error of the size that is estimated from 16 lookups
   --nat             31 % of the nodes restricted, 11 % firewalled
   --lifted          no budget of new endpoints: by default 40 a second and 600 in 30 seconds
@@ -48,9 +49,11 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<LookupStudy, String> 
             "--loss" => study.network.loss = number(&value()?)?,
             "--hostile" => study.population.hostile = number(&value()?)?,
             "--crowd" | "--crowd-fits" => {
-                (study.crowded, study.lookups_before, study.announces) = (16, 8, true);
+                (study.crowded, study.lookups_before, study.stores) = (16, 8, true);
                 study.population.crowd_fits = name == "--crowd-fits";
             }
+            "--immutable" => study.errand = Errand::Immutable,
+            "--mutable" => study.errand = Errand::Mutable,
             "--size" => study.lookups_before = 16,
             "--nat" => study.population.nat_mix = true,
             "--lifted" => lift = true,
@@ -72,9 +75,11 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
 fn report(study: &LookupStudy) {
     let figures = study.run();
     let (first, complete) = (figures.first(), figures.complete());
-    println!("nodes   dead  loss  lookups  first p50/p99 ms  complete p50/p99 ms  packets  recall  with peers");
+    // A get of an item does not say which nodes were nearest.
+    let recall = if figures.recall.is_empty() { "-".to_owned() } else { format!("{:.3}", figures.recall_mean()) };
+    println!("nodes   dead  loss  lookups  first p50/p99 ms  complete p50/p99 ms  packets  recall  found");
     println!(
-        "{:6}  {:4.2}  {:4.2}  {:7}  {:7} / {:6}  {:9} / {:7}  {:7.1}  {:6.3}  {:10}",
+        "{:6}  {:4.2}  {:4.2}  {:7}  {:7} / {:6}  {:9} / {:7}  {:7.1}  {:>6}  {:5}",
         study.population.nodes,
         study.population.dead,
         study.network.loss,
@@ -84,7 +89,7 @@ fn report(study: &LookupStudy) {
         complete.p50.as_millis(),
         complete.p99.as_millis(),
         figures.packets_mean(),
-        figures.recall_mean(),
+        recall,
         figures.first.iter().filter(|first| **first < Duration::from_secs(60)).count(),
     );
     if !figures.told.is_empty() {
@@ -92,7 +97,7 @@ fn report(study: &LookupStudy) {
             figures.told.iter().filter(|told| **told >= least).count() as f64 / figures.told.len() as f64
         };
         println!(
-            "announces reached {:.2} of the 8 nearest honest nodes on average, at least 4 in {:.1} % of the cases",
+            "announces or puts reached {:.2} of the 8 nearest honest nodes on average, at least 4 in {:.1} % of the cases",
             figures.told.iter().sum::<usize>() as f64 / figures.told.len() as f64,
             100.0 * share(4)
         );

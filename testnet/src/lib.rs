@@ -7,6 +7,8 @@
 //! Deliberately absent: threads, sockets, and the real time. A second in here takes as long as its events take.
 
 mod census;
+mod errand;
+mod figures;
 mod nat;
 mod network;
 mod population;
@@ -17,10 +19,12 @@ mod study;
 mod world;
 
 pub use census::Conduct;
+pub use errand::{Errand, Sought};
+pub use figures::{LookupFigures, Spread, percentile};
 pub use nat::Nat;
 pub use network::Network;
 pub use population::{Population, PopulationConfig};
 pub use responder::Responder;
 pub use searcher::Searcher;
-pub use study::{LookupFigures, LookupStudy, Spread, percentile};
+pub use study::LookupStudy;
 pub use world::{Datagram, Host, HostIndex, World, WorldStats};

@@ -1,11 +1,11 @@
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use magnes_dht::{Contact, InfoHash, NodeId, Target};
+use magnes_dht::{Contact, NodeId, Target};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::census::{Census, Conduct, DEAD_IP_FIRST, DEAD_IPS, IP_FIRST, IPS, K, draw_crowd, draw_nodes};
+use crate::errand::Sought;
 use crate::nat::Nat;
 use crate::network::unit;
 use crate::responder::Responder;
@@ -117,16 +117,16 @@ impl Population {
     }
 
     /// A responder for every node, with where it is and what stands before it. The honest and reachable ones nearest to
-    /// an info hash of `swarms` know its peers.
-    pub fn responders(&mut self, swarms: &[(InfoHash, Vec<SocketAddr>)]) -> Vec<(Contact, Nat, Responder)> {
+    /// what is sought have it.
+    pub fn responders(&mut self, sought: &[Sought]) -> Vec<(Contact, Nat, Responder)> {
         let each = self.census.nodes.iter().zip(&self.census.traits).enumerate();
         let mut responders: Vec<(Contact, Nat, Responder)> = each
             .map(|(index, (own, (conduct, nat)))| (*own, *nat, Responder::new(&self.census, index, *own, *conduct)))
             .collect();
-        for (info_hash, peers) in swarms {
-            for holder in self.closest_of_use(&Target::from(*info_hash), K) {
+        for sought in sought {
+            for holder in self.closest_of_use(&sought.target(), K) {
                 if let Ok(index) = self.census.nodes.binary_search(&holder) {
-                    responders[index].2.add_swarm(*info_hash, peers.clone());
+                    responders[index].2.add(sought.clone());
                 }
             }
         }

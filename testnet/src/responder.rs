@@ -3,12 +3,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use magnes_dht::krpc::{Body, Message, Method, Response, Values};
-use magnes_dht::{Contact, InfoHash, NodeId, Target, compact};
+use magnes_dht::krpc::{Body, Message, Method, Response};
+use magnes_dht::{Contact, NodeId, Target, compact};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
 use crate::census::{Census, Conduct, K, draw_dead_addr};
+use crate::errand::Sought;
 use crate::world::{Datagram, Host};
 
 /// A token that every responder gives and takes.
@@ -26,8 +27,8 @@ pub struct Responder {
     conduct: Conduct,
     /// Drawn when it is first looked at.
     table: OnceCell<Vec<Contact>>,
-    swarms: Vec<(InfoHash, Vec<SocketAddr>)>,
-    announced: usize,
+    has: Vec<Sought>,
+    stored: usize,
     chance: ChaCha8Rng,
 }
 
@@ -35,16 +36,16 @@ impl Responder {
     pub(crate) fn new(census: &Rc<Census>, index: usize, own: Contact, conduct: Conduct) -> Self {
         let chance = ChaCha8Rng::seed_from_u64(index as u64);
         let (census, table) = (Rc::clone(census), OnceCell::new());
-        Self { census, index, id: own.id, conduct, table, swarms: Vec::new(), announced: 0, chance }
+        Self { census, index, id: own.id, conduct, table, has: Vec::new(), stored: 0, chance }
     }
 
-    pub(crate) fn add_swarm(&mut self, info_hash: InfoHash, peers: Vec<SocketAddr>) {
-        self.swarms.push((info_hash, peers));
+    pub(crate) fn add(&mut self, sought: Sought) {
+        self.has.push(sought);
     }
 
-    /// How many announces it took.
-    pub fn announced(&self) -> usize {
-        self.announced
+    /// How many announces and puts it took.
+    pub fn stored(&self) -> usize {
+        self.stored
     }
 
     /// The table.
@@ -79,35 +80,28 @@ impl Host for Responder {
             return;
         };
         let mut response = Response::new(self.id);
-        let (nodes, peers);
-        match query.method {
-            Method::Ping | Method::Unknown { target: None, .. } | Method::Put { .. } => {}
+        let (nodes, asked_for) = match query.method {
+            Method::Ping | Method::Unknown { target: None, .. } => (None, None),
             Method::FindNode { target }
             | Method::SampleInfohashes { target }
-            | Method::Unknown { target: Some(target), .. } => {
-                nodes = self.closest(&target);
-                response.nodes = Some(&nodes);
-            }
-            Method::Get { target, .. } => {
-                nodes = self.closest(&target);
-                response.nodes = Some(&nodes);
-                response.token = Some(TOKEN);
-            }
+            | Method::Unknown { target: Some(target), .. } => (Some(self.closest(&target)), None),
+            Method::Get { target, .. } => (Some(self.closest(&target)), Some(target)),
             Method::GetPeers { info_hash, .. } => {
-                nodes = self.closest(&Target::from(info_hash));
-                response.nodes = Some(&nodes);
-                response.token = Some(TOKEN);
-                if let Some((_, known)) = self.swarms.iter().find(|(swarm, _)| *swarm == info_hash) {
-                    peers = known;
-                    response.values = Values::of(peers);
-                }
+                let target = Target::from(info_hash);
+                (Some(self.closest(&target)), Some(target))
             }
-            Method::AnnouncePeer { token, .. } => {
+            Method::AnnouncePeer { token, .. } | Method::Put { token, .. } => {
                 if token != TOKEN {
                     return;
                 }
-                self.announced += 1;
+                self.stored += 1;
+                (None, None)
             }
+        };
+        response.nodes = nodes.as_deref();
+        response.token = asked_for.map(|_| TOKEN);
+        if let Some(sought) = self.has.iter().find(|sought| Some(sought.target()) == asked_for) {
+            sought.add_to(&mut response);
         }
         let mut payload = Vec::new();
         let body = Body::Response(response);

@@ -2,11 +2,13 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use magnes_dht::{AnnouncePort, Contact, Event, InfoHash, Node, NodeConfig, OperationId, Target};
+use magnes_dht::{Contact, Event, InfoHash, Node, NodeConfig, NodeId, OperationId};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::census::K;
+use crate::errand::{Errand, Sought};
+use crate::figures::LookupFigures;
 use crate::nat::Nat;
 use crate::network::Network;
 use crate::population::{Population, PopulationConfig};
@@ -19,6 +21,9 @@ const LOOKUP_MAX: Duration = Duration::from_secs(60);
 
 /// Between the lookups of one searcher.
 const LOOKUP_PAUSE: Duration = Duration::from_secs(10);
+
+/// Targets with crowds share fewer bits: a lookup is to meet one crowd.
+const CROWDS_BITS: u32 = 6;
 
 /// The first address of the searchers: 96.0.0.0 and up, outside of the population.
 const SEARCHER_IP_FIRST: u32 = 0x6000_0000;
@@ -36,11 +41,13 @@ pub struct LookupStudy {
     pub lookups: usize,
     /// Lookups of each searcher before the one that is measured, for points drawn by lot.
     pub lookups_before: usize,
-    /// Targets that the lookups share, each with a crowd around it ([`PopulationConfig::crowd`]); 0: each has its own, and
-    /// no crowd.
+    /// Targets that the lookups share, each with a crowd around it ([`PopulationConfig::crowd`]), at most 32; 0: each has its
+    /// own, and no crowd.
     pub crowded: usize,
-    /// Whether each searcher announces after its lookup.
-    pub announces: bool,
+    /// What is looked for.
+    pub errand: Errand,
+    /// Whether each searcher has the nodes nearest to the target store something after its lookup: it announces or puts.
+    pub stores: bool,
 }
 
 impl Default for LookupStudy {
@@ -53,35 +60,10 @@ impl Default for LookupStudy {
             lookups: 20,
             lookups_before: 0,
             crowded: 0,
-            announces: false,
+            errand: Errand::Peers,
+            stores: false,
         }
     }
-}
-
-/// What the lookups came to, a value for each.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct LookupFigures {
-    /// From the command to the first peer. Lookups that found none have no value here.
-    pub first: Vec<Duration>,
-    /// From the command to the end: from then on the nearest nodes can be told something.
-    pub complete: Vec<Duration>,
-    /// Datagrams that were sent for it.
-    pub packets: Vec<usize>,
-    /// Share of the eight nearest honest and reachable nodes in the result.
-    pub recall: Vec<f64>,
-    /// How many of those eight took the announce that followed.
-    pub told: Vec<usize>,
-    /// How many nodes the searcher took the network to have before its lookup; `None` where it could not know.
-    pub size: Vec<Option<u64>>,
-}
-
-/// What is written of a value that differs from lookup to lookup.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spread<T> {
-    /// Half are below.
-    pub p50: T,
-    /// One of a hundred is above.
-    pub p99: T,
 }
 
 /// Whoever is in the world of a study.
@@ -97,21 +79,26 @@ impl LookupStudy {
     #[allow(clippy::disallowed_methods, reason = "virtual time begins at some instant")]
     pub fn run(&self) -> LookupFigures {
         let mut rng = ChaCha8Rng::seed_from_u64(self.population.seed);
-        let peers = vec![SocketAddr::from(([8, 8, 4, 4], 7000))];
         let targets = if self.crowded == 0 { self.lookups } else { self.crowded };
-        let swarms: Vec<(InfoHash, Vec<SocketAddr>)> =
-            (0..targets).map(|_| (draw_info_hash(&mut rng), peers.clone())).collect();
-        let crowded = swarms.iter().take(self.crowded).map(|(info_hash, _)| Target::from(*info_hash)).collect();
+        let mut sought: Vec<Sought> = Vec::new();
+        while sought.len() < targets {
+            let another = self.errand.draw(&mut rng);
+            let is_apart = sought.iter().all(|other| common_bits(other, &another) < CROWDS_BITS);
+            if self.crowded == 0 || is_apart {
+                sought.push(another);
+            }
+        }
+        let crowded = sought.iter().take(self.crowded).map(Sought::target).collect();
         let mut population = Population::new(&PopulationConfig { crowded, ..self.population.clone() });
         let start = Instant::now() + Duration::from_secs(24 * 3600);
         let mut world = World::new(start, self.network.clone(), self.population.seed);
         let mut hosts = BTreeMap::new();
-        for (contact, nat, responder) in population.responders(&swarms) {
+        for (contact, nat, responder) in population.responders(&sought) {
             hosts.insert(contact, world.add_host(contact.addr, nat, Member::Responder(Box::new(responder))));
         }
         let mut figures = LookupFigures::default();
         for number in 0..self.lookups {
-            let info_hash = swarms[number % swarms.len()].0;
+            let sought = &sought[number % sought.len()];
             let ip = Ipv4Addr::from_bits(SEARCHER_IP_FIRST + number as u32);
             let own = SocketAddr::from((ip, 6881));
             let config = self.node.clone();
@@ -129,15 +116,14 @@ impl LookupStudy {
             if let Member::Searcher(searcher) = world.host(host) {
                 figures.size.push(searcher.node().stats(world.now()).network_nodes);
             }
-            let truth = population.closest_of_use(&Target::from(info_hash), K);
-            measure(&mut world, host, &truth, info_hash, &mut figures);
-            if self.announces {
+            let truth = population.closest_of_use(&sought.target(), K);
+            measure(&mut world, host, &truth, sought, &mut figures);
+            if self.stores {
                 let taken = |world: &World<Member>| -> Vec<usize> {
-                    truth.iter().map(|node| announced(world, &hosts, node)).collect()
+                    truth.iter().map(|node| stored(world, &hosts, node)).collect()
                 };
                 let before = taken(&world);
-                let port = AnnouncePort::Implied;
-                carry_out(&mut world, host, |node, now| node.announce(now, info_hash, port, false));
+                carry_out(&mut world, host, |node, now| sought.store(node, now));
                 figures.told.push(taken(&world).iter().zip(before).filter(|(after, before)| *after > before).count());
             }
             world.drive(host, |member, _, _| *member = Member::Gone);
@@ -146,15 +132,19 @@ impl LookupStudy {
     }
 }
 
+fn common_bits(left: &Sought, right: &Sought) -> u32 {
+    left.target().distance(&NodeId::new(*right.target().as_bytes())).common_bits()
+}
+
 fn draw_info_hash(rng: &mut impl Rng) -> InfoHash {
     let mut info_hash = [0; 20];
     rng.fill_bytes(&mut info_hash);
     InfoHash::new(info_hash)
 }
 
-fn announced(world: &World<Member>, hosts: &BTreeMap<Contact, HostIndex>, node: &Contact) -> usize {
+fn stored(world: &World<Member>, hosts: &BTreeMap<Contact, HostIndex>, node: &Contact) -> usize {
     match hosts.get(node).map(|host| world.host(*host)) {
-        Some(Member::Responder(responder)) => responder.announced(),
+        Some(Member::Responder(responder)) => responder.stored(),
         _ => 0,
     }
 }
@@ -182,14 +172,18 @@ fn measure(
     world: &mut World<Member>,
     host: HostIndex,
     truth: &[Contact],
-    info_hash: InfoHash,
+    sought: &Sought,
     figures: &mut LookupFigures,
 ) {
     let start = world.now();
     let mut first = None;
-    for (at, event) in carry_out(world, host, |node, now| node.get_peers(now, info_hash)) {
+    for (at, event) in carry_out(world, host, |node, now| sought.look_for(node, now)) {
         match event {
-            Event::Peers { .. } => first = first.or(Some(at - start)),
+            Event::Peers { .. } | Event::Item { .. } => first = first.or(Some(at - start)),
+            Event::GetDone { outcome, .. } => {
+                figures.packets.push(outcome.asked);
+                figures.complete.push(at - start);
+            }
             Event::LookupDone { outcome, .. } => {
                 let found = truth.iter().filter(|node| outcome.closest.contains(node)).count();
                 figures.recall.push(found as f64 / truth.len().max(1) as f64);
@@ -204,46 +198,6 @@ fn measure(
 
 fn is_end(event: &Event, operation: Option<OperationId>) -> bool {
     event.is_final() && event.operation() == operation
-}
-
-impl LookupFigures {
-    /// Time to the first peer.
-    pub fn first(&self) -> Spread<Duration> {
-        Spread { p50: percentile(&self.first, 50), p99: percentile(&self.first, 99) }
-    }
-
-    /// Time to the end.
-    pub fn complete(&self) -> Spread<Duration> {
-        Spread { p50: percentile(&self.complete, 50), p99: percentile(&self.complete, 99) }
-    }
-
-    /// Datagrams a lookup, on average.
-    pub fn packets_mean(&self) -> f64 {
-        self.packets.iter().sum::<usize>() as f64 / self.packets.len().max(1) as f64
-    }
-
-    /// How far off the searchers were with the size of the network, as a share of it; at least `percent` were nearer.
-    pub fn size_error(&self, nodes: usize, percent: usize) -> f64 {
-        let off = |size: &Option<u64>| size.map_or(1.0, |size| (size as f64 / nodes as f64 - 1.0).abs());
-        percentile(&self.size.iter().map(|size| (off(size) * 1e6) as u64).collect::<Vec<_>>(), percent) as f64 / 1e6
-    }
-
-    /// The size of the network as the searchers estimated it, on average.
-    pub fn size_mean(&self) -> f64 {
-        self.size.iter().flatten().sum::<u64>() as f64 / self.size.len().max(1) as f64
-    }
-
-    /// Share of the nearest nodes that were found, on average.
-    pub fn recall_mean(&self) -> f64 {
-        self.recall.iter().sum::<f64>() / self.recall.len().max(1) as f64
-    }
-}
-
-/// The value that `percent` of all do not exceed; the least there is where there are none.
-pub fn percentile<T: Copy + Ord + Default>(values: &[T], percent: usize) -> T {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable();
-    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 impl Host for Member {

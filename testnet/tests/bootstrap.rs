@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use magnes_dht::{Event, InfoHash, NodeConfig, Readiness, Stats};
 use magnes_testnet::{
-    Datagram, Host, HostIndex, Nat, Network, Population, PopulationConfig, Responder, Searcher, World, percentile,
+    Datagram, Host, HostIndex, Nat, Network, Population, PopulationConfig, Responder, Searcher, Sought, World,
+    percentile,
 };
 
 /// A node of the population, or a real one.
@@ -47,7 +48,9 @@ const RUNS: u8 = if cfg!(debug_assertions) { 20 } else { 200 };
 fn populated(info_hash: InfoHash, dead: f64) -> (Population, World<Someone>) {
     let mut population = Population::new(&PopulationConfig { nodes: 1000, dead, ..PopulationConfig::default() });
     let mut world = World::new(Instant::now() + Duration::from_secs(24 * 3600), Network::default(), 1);
-    for (contact, nat, responder) in population.responders(&[(info_hash, vec![([8, 8, 4, 4], 7000).into()])]) {
+    for (contact, nat, responder) in
+        population.responders(&[Sought::Peers(info_hash, vec![([8, 8, 4, 4], 7000).into()])])
+    {
         world.add_host(contact.addr, nat, Someone::Responder(Box::new(responder)));
     }
     (population, world)

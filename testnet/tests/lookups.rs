@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use magnes_dht::{EndpointBudget, NodeConfig};
-use magnes_testnet::{LookupFigures, LookupStudy, Network, PopulationConfig};
+use magnes_testnet::{Errand, LookupFigures, LookupStudy, Network, PopulationConfig};
 
 fn study(lookups: usize, endpoints: EndpointBudget) -> LookupFigures {
     let population = PopulationConfig { nodes: 1000, dead: 0.5, ..PopulationConfig::default() };
@@ -37,11 +37,22 @@ fn no_room_for_new_endpoints_makes_lookups_wait_and_fails_nobody() {
 fn a_crowd_around_a_target_hides_neither_peers_nor_the_honest_nodes() {
     let population = PopulationConfig { nodes: 1000, dead: 0.5, ..PopulationConfig::default() };
     let study =
-        LookupStudy { population, lookups: 6, lookups_before: 4, crowded: 2, announces: true, ..Default::default() };
+        LookupStudy { population, lookups: 6, lookups_before: 4, crowded: 2, stores: true, ..Default::default() };
     let figures = study.run();
     assert_eq!(figures.first.len(), 6, "every lookup finds the peer");
     assert_eq!(figures.told.len(), 6);
     assert!(figures.told.iter().sum::<usize>() >= 4 * 6, "{figures:?}");
+}
+
+#[test]
+fn a_crowd_whose_ids_fit_its_addresses_hides_no_item_and_keeps_none_from_the_honest_nodes() {
+    let population =
+        PopulationConfig { nodes: 400, dead: 0.5, crowd: 48, crowd_fits: true, ..PopulationConfig::default() };
+    let (lookups, lookups_before, crowded, stores, errand) = (3, 6, 3, true, Errand::Mutable);
+    let study = LookupStudy { population, lookups, lookups_before, crowded, stores, errand, ..LookupStudy::default() };
+    let figures = study.run();
+    assert_eq!(figures.first.len(), lookups, "every get finds the item: {figures:?}");
+    assert!(figures.told.iter().all(|told| *told >= 4), "every put reaches four of the eight: {figures:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use magnes_dht::krpc::{Body, Message, Method, Query, Want};
 use magnes_dht::{Contact, Family, InfoHash, NodeId, Target};
 use magnes_testnet::{
-    Datagram, Host, HostIndex, Nat, Network, Population, PopulationConfig, Responder, World, WorldStats,
+    Datagram, Host, HostIndex, Nat, Network, Population, PopulationConfig, Responder, Sought, World, WorldStats,
 };
 
 /// Either a node of the population, or somebody who asks one question at a time and keeps what comes.
@@ -64,7 +64,7 @@ fn ask(
 fn populated(dead: f64, network: Network, seed: u64) -> (Population, World<Someone>, HostIndex) {
     let mut population = Population::new(&PopulationConfig { nodes: 500, dead, seed, ..PopulationConfig::default() });
     let mut world = World::new(Instant::now(), network, seed);
-    for (contact, _, responder) in population.responders(&[(swarm(), vec![peer()])]) {
+    for (contact, _, responder) in population.responders(&[Sought::Peers(swarm(), vec![peer()])]) {
         world.add_host(contact.addr, Nat::Open, Someone::Responder(Box::new(responder)));
     }
     let asker = world.add_host("9.9.9.9:6881".parse().expect("an address"), Nat::Open, Someone::Asker(Vec::new()));
