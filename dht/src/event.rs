@@ -220,7 +220,7 @@ pub enum Hop {
         /// Whether its id belongs to its address (BEP 42). One that does not is asked, and does not count.
         is_compliant: bool,
     },
-    /// It is silent for longer than three of four answers take, or for 250 ms: another is asked in its stead.
+    /// It is silent for longer than 85 of 100 answers take, or for 250 ms: another is asked in its stead.
     Stalled,
     /// It is silent for so long that few answers are still to come: nobody waits for it any more.
     GivenUp,

@@ -11,15 +11,17 @@ const STALL_MIN: Duration = Duration::from_millis(100);
 pub(crate) const PATIENCE_START: Duration = Duration::from_millis(700);
 /// Nothing that comes later is waited for, whatever was measured: that is longer than by satellite.
 const PATIENCE_MAX: Duration = Duration::from_millis(1500);
-/// A query is given up after this share, in percent, of what three of four answers take: one of twenty comes later.
-const PATIENCE_PERCENT: u32 = 160;
+/// Of a hundred answers this many come within the stall time.
+const STALL_PERCENTILE: usize = 85;
+/// A query is given up after this share of that, in percent: one answer of thirty comes later.
+const PATIENCE_PERCENT: u32 = 150;
 /// Half of the round-trip times are below this for a host that is at no particular distance from the others.
 const USUAL_RTT_MS: usize = 140;
 /// The width of a lookup, in percent of the usual: it follows the round-trip times up to here.
 const WIDTH_MAX: usize = 250;
 /// Round-trip times that the estimate looks back on: the last lookup or two.
 const RTTS_MAX: usize = 64;
-/// Fewer than this say nothing about the slowest quarter.
+/// Fewer than this say nothing about the slowest.
 const RTTS_MIN: usize = 8;
 
 /// The newest round-trip times.
@@ -48,28 +50,28 @@ impl Rtts {
         self.sorted.insert(at, rtt);
     }
 
-    /// After this much silence another is asked: three of four answers come before it, unless all take long. To free the
-    /// slots of the slower ones costs few queries, and half of those who are silent for so long will not answer at all.
+    /// After this much silence another is asked: 85 of 100 answers come before it, unless all take long. To free the slots of
+    /// the slower ones costs few queries, and most of those who are silent for so long will not answer at all.
     pub(crate) fn stall_time(&self) -> Duration {
-        self.of_four(3).map_or(STALL_MAX, |rtt| rtt.clamp(STALL_MIN, STALL_MAX))
+        self.percentile(STALL_PERCENTILE).map_or(STALL_MAX, |rtt| rtt.clamp(STALL_MIN, STALL_MAX))
     }
 
     /// After this much silence nobody waits for an answer any more.
     pub(crate) fn patience(&self) -> Duration {
         let patience = |rtt: Duration| (rtt.max(STALL_MIN) * PATIENCE_PERCENT / 100).min(PATIENCE_MAX);
-        self.of_four(3).map_or(PATIENCE_START, patience)
+        self.percentile(STALL_PERCENTILE).map_or(PATIENCE_START, patience)
     }
 
     /// How many queries of a lookup may be under way, in percent of the usual number, 100 to 250. A lookup is a number of
     /// steps one after another, each as long as a round trip: whoever is far from everybody takes fewer and wider ones.
     pub(crate) fn width(&self) -> usize {
         let percent = |rtt: Duration| 100 * rtt.as_millis() as usize / USUAL_RTT_MS;
-        self.of_four(2).map_or(100, |rtt| percent(rtt).clamp(100, WIDTH_MAX))
+        self.percentile(50).map_or(100, |rtt| percent(rtt).clamp(100, WIDTH_MAX))
     }
 
-    /// The time that so many of four answers take at most; `None` while too few came.
-    fn of_four(&self, share: usize) -> Option<Duration> {
-        let rtt = self.sorted.get(self.sorted.len() * share / 4).filter(|_| self.sorted.len() >= RTTS_MIN)?;
+    /// The time that so many of a hundred answers take at most; `None` while too few came.
+    fn percentile(&self, percent: usize) -> Option<Duration> {
+        let rtt = self.sorted.get(self.sorted.len() * percent / 100).filter(|_| self.sorted.len() >= RTTS_MIN)?;
         Some(Duration::from_millis((*rtt).into()))
     }
 
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stall_time_is_what_three_of_four_answers_take() {
+    fn the_stall_time_is_what_85_of_100_answers_take() {
         let mut rtts = Rtts::default();
         assert_eq!((rtts.stall_time(), rtts.patience(), rtts.width()), (STALL_MAX, PATIENCE_START, 100));
         for turn in 0..1000u64 {
@@ -95,8 +97,8 @@ mod tests {
             rtts.check_invariants();
         }
         let stall_ms = rtts.stall_time().as_millis();
-        assert!((168..=184).contains(&stall_ms), "{stall_ms} ms");
-        assert_eq!(rtts.patience().as_millis(), stall_ms * 8 / 5);
+        assert!((178..=194).contains(&stall_ms), "{stall_ms} ms");
+        assert_eq!(rtts.patience().as_millis(), stall_ms * 3 / 2);
         assert!((100..=115).contains(&rtts.width()), "{} %", rtts.width());
     }
 
@@ -106,13 +108,13 @@ mod tests {
         (0..RTTS_MAX).for_each(|_| rtts.add(Duration::from_secs(2)));
         assert_eq!((rtts.stall_time(), rtts.patience(), rtts.width()), (STALL_MAX, PATIENCE_MAX, WIDTH_MAX));
         (0..RTTS_MAX).for_each(|_| rtts.add(Duration::from_millis(1)));
-        assert_eq!((rtts.stall_time(), rtts.patience(), rtts.width()), (STALL_MIN, STALL_MIN * 8 / 5, 100));
+        assert_eq!((rtts.stall_time(), rtts.patience(), rtts.width()), (STALL_MIN, STALL_MIN * 3 / 2, 100));
     }
 
     #[test]
     fn whoever_is_far_from_everybody_waits_longer_for_the_end_and_asks_more_at_once() {
         let mut rtts = Rtts::default();
         (0..RTTS_MAX).for_each(|_| rtts.add(Duration::from_millis(280)));
-        assert_eq!((rtts.stall_time(), rtts.patience().as_millis(), rtts.width()), (STALL_MAX, 448, 200));
+        assert_eq!((rtts.stall_time(), rtts.patience().as_millis(), rtts.width()), (STALL_MAX, 420, 200));
     }
 }
