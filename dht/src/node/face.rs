@@ -17,9 +17,9 @@ use crate::{AddressFilter, Contact, Family, Guard, ItemStore, NodeId, PeerStore,
 pub(super) const BOOTSTRAP_MIN: Duration = Duration::from_secs(1);
 pub(super) const BOOTSTRAP_MAX: Duration = Duration::from_secs(60);
 
-/// Searches before the pause begins to double, where somebody answered ever: each goes to another point, should those
-/// around one have left.
-pub(super) const BOOTSTRAP_QUICK: u32 = 6;
+/// Searches after an outage before the pause begins to double: each goes to another point, should those around one have
+/// left. Without one there is no hurry: in a small network each search asks the same few again.
+const BOOTSTRAP_QUICK: u32 = 6;
 
 /// For how long nobody asks again who left a query unanswered while others answered.
 const SILENT_FOR: Duration = Duration::from_secs(5 * 60);
@@ -62,6 +62,8 @@ pub(super) struct Face {
     pub(super) bootstrap_pause: Duration,
     /// Searches since it was known where the network is, or something to ask became known.
     pub(super) bootstraps: u32,
+    /// Of those to come, this many follow each other quickly.
+    pub(super) quick_bootstraps: u32,
 }
 
 impl Face {
@@ -89,6 +91,7 @@ impl Face {
             bootstrap_at: now,
             bootstrap_pause: BOOTSTRAP_MIN,
             bootstraps: 0,
+            quick_bootstraps: 0,
         }
     }
 
@@ -121,5 +124,11 @@ impl Face {
         self.bootstrap_at = now;
         self.bootstrap_pause = BOOTSTRAP_MIN;
         self.bootstraps = 0;
+    }
+
+    /// Answers come again after an outage: who is there has to be found out anew.
+    pub(super) fn bootstrap_after_outage(&mut self, now: Instant) {
+        self.bootstrap_now(now);
+        self.quick_bootstraps = BOOTSTRAP_QUICK;
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand_core::Rng;
 
 use super::Node;
-use super::face::{BOOTSTRAP_MAX, BOOTSTRAP_QUICK, Face};
+use super::face::{BOOTSTRAP_MAX, Face};
 use super::operations::{Keep, Kind, Operation};
 use crate::event::{OperationId, SocketIndex};
 use crate::lookup::K;
@@ -129,7 +129,9 @@ impl Node {
         let is_first = face.bootstraps == 0;
         face.bootstrap_at = now + face.bootstrap_pause;
         face.bootstraps = face.bootstraps.saturating_add(1);
-        if !face.health.has_heard() || face.bootstraps >= BOOTSTRAP_QUICK {
+        if face.quick_bootstraps > 0 {
+            face.quick_bootstraps -= 1;
+        } else {
             face.bootstrap_pause = (face.bootstrap_pause * 2).min(BOOTSTRAP_MAX);
         }
         let bits = if is_first { NEIGHBOURHOOD_BITS } else { self.chance.next_u32() % SEARCH_BITS_MAX };

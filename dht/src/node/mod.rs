@@ -382,7 +382,7 @@ impl Node {
     fn handle_heard(&mut self, now: Instant, socket: SocketIndex) {
         let face = &mut self.faces[socket.0];
         if face.health.handle_answer(now) {
-            face.bootstrap_now(now);
+            face.bootstrap_after_outage(now);
         }
         self.tell_readiness();
     }
