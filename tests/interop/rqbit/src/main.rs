@@ -15,6 +15,7 @@ use tokio_stream::StreamExt;
 
 /// For a table to fill, and for a peer to be found. rqbit begins a search again after up to a minute.
 const PATIENCE: Duration = Duration::from_secs(75);
+/// rqbit does not say when its table changes, so it is looked at this often.
 const POLL: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
