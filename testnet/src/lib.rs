@@ -9,6 +9,7 @@
 mod census;
 mod errand;
 mod figures;
+mod member;
 mod nat;
 mod network;
 mod population;
@@ -21,6 +22,7 @@ mod world;
 pub use census::Conduct;
 pub use errand::{Errand, Sought};
 pub use figures::{LookupFigures, Spread, percentile};
+pub use member::Member;
 pub use nat::Nat;
 pub use network::Network;
 pub use population::{Population, PopulationConfig};

@@ -9,12 +9,12 @@ use rand_core::{Rng, SeedableRng};
 use crate::census::K;
 use crate::errand::{Errand, Sought};
 use crate::figures::LookupFigures;
+use crate::member::Member;
 use crate::nat::Nat;
 use crate::network::Network;
 use crate::population::{Population, PopulationConfig};
-use crate::responder::Responder;
 use crate::searcher::Searcher;
-use crate::world::{Datagram, Host, HostIndex, World};
+use crate::world::{HostIndex, World};
 
 /// A lookup that takes longer has failed.
 const LOOKUP_MAX: Duration = Duration::from_secs(60);
@@ -64,14 +64,6 @@ impl Default for LookupStudy {
             stores: false,
         }
     }
-}
-
-/// Whoever is in the world of a study.
-enum Member {
-    Responder(Box<Responder>),
-    Searcher(Box<Searcher>),
-    /// A searcher that is done.
-    Gone,
 }
 
 impl LookupStudy {
@@ -198,27 +190,4 @@ fn measure(
 
 fn is_end(event: &Event, operation: Option<OperationId>) -> bool {
     event.is_final() && event.operation() == operation
-}
-
-impl Host for Member {
-    fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8], out: &mut Vec<Datagram>) {
-        match self {
-            Self::Responder(responder) => responder.handle_datagram(now, from, datagram, out),
-            Self::Searcher(searcher) => searcher.handle_datagram(now, from, datagram, out),
-            Self::Gone => {}
-        }
-    }
-
-    fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Datagram>) {
-        if let Self::Searcher(searcher) = self {
-            searcher.handle_timeout(now, out);
-        }
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        match self {
-            Self::Searcher(searcher) => searcher.next_timeout(),
-            Self::Responder(_) | Self::Gone => None,
-        }
-    }
 }
