@@ -58,10 +58,9 @@ fn a_crowd_whose_ids_fit_its_addresses_hides_no_item_and_keeps_none_from_the_hon
 #[test]
 fn who_names_only_made_up_nodes_costs_some_queries_and_hides_nothing() {
     let population = PopulationConfig { nodes: 1000, dead: 0.3, hostile: 0.3, ..PopulationConfig::default() };
-    let figures = LookupStudy { population, lookups: 10, ..Default::default() }.run();
-    assert_eq!(figures.first.len(), 10, "every lookup finds the peer");
-    // Of 400 lookups it is .68 to .73, depending on the seed; ten of them may be .05 off.
-    assert!(figures.recall_mean() > 0.62, "{figures:?}");
+    let figures = LookupStudy { population, lookups: 30, ..Default::default() }.run();
+    assert_eq!(figures.first.len(), 30, "every lookup finds the peer");
+    assert!(figures.recall_mean() > 0.7, "{figures:?}");
     assert!(figures.packets_mean() < 120.0, "{figures:?}");
 }
 

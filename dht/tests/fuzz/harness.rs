@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use magnes_dht::krpc::{Body, Message, MutablePut};
+use magnes_dht::krpc::{Body, Message, MutablePut, Response};
 use magnes_dht::{
     AddressFilter, AnnouncePort, Guard, GuardConfig, InfoHash, ItemStore, Node, NodeConfig, NodeMode, Output,
     PeerStore, SocketIndex, Target, Verdict, item,
@@ -154,10 +154,11 @@ impl Told {
             let Output::Transmit { socket, to, payload } = output else { continue };
             assert!(payload.len() <= DATAGRAM_LEN_MAX, "{} bytes to {to}", payload.len());
             let message = Message::decode(payload).expect("what is sent can be read");
-            // The machine itself is told that the node lives.
-            let is_answer = matches!(message.body, Body::Response(_));
             assert!(to.port() != 0 && !to.ip().is_unspecified(), "a datagram to {to}");
-            assert!(is_answer || !to.ip().is_loopback(), "a datagram to {to}");
+            // The machine itself is told that the node lives, and nothing else.
+            let is_pong = |response: &Response<'_>| *response == Response::new(response.id);
+            let is_pong = matches!(&message.body, Body::Response(response) if is_pong(response));
+            assert!(is_pong || !to.ip().is_loopback(), "a datagram to {to}");
             if let Body::Query(_) = message.body {
                 self.asked = Some((socket, to, message.transaction.to_vec()));
             }
