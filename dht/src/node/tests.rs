@@ -329,6 +329,18 @@ fn an_outage_of_any_length_costs_no_contacts_and_ends_within_seconds() {
 }
 
 #[test]
+fn in_a_small_network_searches_become_rare_at_once() {
+    let mut world = World::new();
+    for number in 1..=5 {
+        world.add(number, NodeConfig::default(), &[addr(1)]);
+    }
+    world.run(Duration::from_secs(20));
+    let sent: Vec<u64> = (1..=5).map(|number| world.stats(number).queries_sent).collect();
+    // Four others, asked in five searches; and each was asked whether it is there.
+    assert!(sent.iter().all(|sent| *sent <= 5 * 4 + 4), "{sent:?}");
+}
+
+#[test]
 fn a_flood_of_strangers_leaves_room_for_our_own_queries() {
     let mut world = World::of(3);
     let now = world.now;
