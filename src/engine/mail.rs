@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | torrent mailbox | [`TorrentMail`] | [`TORRENT_MAIL_MAX`] | peer tasks, disk threads, session -> torrent task | the sender waits; TCP back-pressure follows |
 //! | peer inbox | [`PeerMail`] | [`PEER_MAIL_MAX`] | torrent task -> peer task | the peer is closed: it does not read what it asked for |
-//! | disk jobs | [`DiskJob`] | [`DISK_JOBS_MAX`] | torrent tasks -> one disk thread | cannot be: credit admits work before it is asked for |
+//! | disk jobs | [`DiskJob`] | [`DISK_JOBS_MAX`] | torrent tasks -> one disk thread | the job waits with its torrent, which offers it again |
 //! | routes | [`RouteRequest`] | [`ROUTES_MAX`] | incoming connections -> session task | the sender waits |
 //! | torrent events | `TorrentEvent` | [`TORRENT_EVENTS_MAX`] | torrent task -> public handles | the slowest reader misses the oldest and is told so |
 //!
@@ -23,7 +23,7 @@ use crate::wire::Message;
 pub(crate) const TORRENT_MAIL_MAX: usize = 256;
 /// A run each: more than the requests of the deepest pipeline and a burst of `have`s together.
 pub(crate) const PEER_MAIL_MAX: usize = 256;
-/// Credit (at most 16 MiB in runs of at least one block) and the read budget together never reach this.
+/// What one torrent wants written (its credit) and read (its read budget) fits; many torrents share the queue, and wait.
 pub(crate) const DISK_JOBS_MAX: usize = 4096;
 /// Incoming connections that wait for their torrent to be found.
 pub(crate) const ROUTES_MAX: usize = 64;

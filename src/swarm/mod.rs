@@ -15,6 +15,8 @@ mod rarity;
 mod search;
 
 mod choker;
+mod serves;
+
 mod peer;
 mod pieces;
 

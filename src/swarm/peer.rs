@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::event::Hello;
 use super::rate::Rate;
+use super::serves::Serves;
 use crate::model::{Bitfield, Block, PieceIndex};
 
 /// The choker's rates look back about this far (Cohen 2003).
@@ -374,33 +375,6 @@ impl Asks {
         let at = self.requests.iter().position(|request| request.block == *block)?;
         self.requests.remove(at)
     }
-}
-
-/// The blocks a peer asked us for.
-#[derive(Debug, Default)]
-pub(super) struct Serves {
-    /// Not yet read from the disk.
-    pub(super) waiting: VecDeque<Block>,
-    /// Being read.
-    pub(super) reading: Vec<ReadRun>,
-    /// Bytes being read.
-    pub(super) reading_bytes: u32,
-    /// Bytes on their way to the socket.
-    pub(super) queued_bytes: u32,
-}
-
-impl Serves {
-    /// Whether everything that the peer asked for is on its way.
-    pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.reading.is_empty() && self.queued_bytes == 0
-    }
-}
-
-/// Consecutive requests that one read serves.
-#[derive(Debug)]
-pub(super) struct ReadRun {
-    pub(super) run: Block,
-    pub(super) requests: Vec<Block>,
 }
 
 #[cfg(test)]

@@ -172,6 +172,7 @@ impl TorrentTask {
                 },
                 (role, addrs) = self.names.next() => self.handle_named(role, &addrs),
                 surveyed = next_surveyed(&mut self.opening) => self.handle_surveyed(surveyed),
+                () = self.disk.room() => {}
                 () = timer.as_mut() => self.handle_timeout(Instant::now()),
                 Some(_) = self.peers.join_next() => {}
                 Some(_) = self.saves.join_next() => {}
@@ -335,6 +336,10 @@ impl TorrentTask {
                 }
                 Output::Event(event) => self.handle_event(event),
             }
+        }
+        if let Err(error) = self.disk.offer() {
+            tracing::error!(%error, "the torrent stops");
+            self.fail(TorrentError::Stopped);
         }
         self.outbox.flush();
         for peer in self.outbox.take_overrun() {

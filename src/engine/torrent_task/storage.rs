@@ -130,8 +130,8 @@ impl TorrentTask {
     }
 
     fn submit_to(&mut self, thread: usize, job: Job) {
-        if self.disk.send_to(thread, job).is_err() {
-            tracing::error!("a disk thread does not take jobs");
+        if let Err(error) = self.disk.send_to(thread, job) {
+            tracing::error!(%error, "the torrent stops");
             self.fail(TorrentError::Stopped);
         }
     }

@@ -249,7 +249,7 @@ impl Torrent {
         self.release_asks(key);
         self.metadata.forget(key);
         let Some(peer) = self.peers.remove(&key) else { return };
-        self.reading -= u64::from(peer.serves.reading_bytes);
+        self.reading -= u64::from(peer.serves.reading_cost());
         if let Some(pieces) = &mut self.pieces {
             pieces.disown(key);
             if let PeerPieces::Some(field) = &peer.pieces {

@@ -56,7 +56,7 @@ pub struct Torrent {
     credit_used: u64,
     /// Bytes that wait to be written.
     unwritten: u64,
-    /// Bytes being read for all peers.
+    /// What the reads for all peers cost.
     reading: u64,
     down: Rate,
     up: Rate,
@@ -244,8 +244,9 @@ impl Torrent {
             self.peers.values().flat_map(|peer| peer.asks.blocks()).map(|block| u64::from(block.len)).sum();
         assert_eq!(self.credit_used, asked + self.unwritten, "credit covers what was asked for or is unwritten");
         assert!(asked == 0 || self.credit_used <= self.config.credit_bytes_max + u64::from(crate::model::BLOCK_LEN));
-        let reading: u64 = self.peers.values().map(|peer| u64::from(peer.serves.reading_bytes)).sum();
-        assert_eq!(self.reading, reading, "bytes being read");
+        let reading: u64 = self.peers.values().map(|peer| u64::from(peer.serves.reading_cost())).sum();
+        assert_eq!(self.reading, reading, "what is being read");
+        self.peers.values().for_each(|peer| peer.serves.check_invariants());
         if let Some(pieces) = &self.pieces {
             pieces.check_invariants();
             for (key, peer) in &self.peers {

@@ -8,16 +8,12 @@ use super::Torrent;
 use crate::model::Block;
 use crate::swarm::choker::Candidate;
 use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
-use crate::swarm::peer::{Peer, ReadRun};
+use crate::swarm::peer::Peer;
 use crate::wire::Message;
 
-/// Bytes read from the disk in one run at most.
-const READ_RUN_MAX: u32 = 256 * 1024;
-/// Bytes of one peer that are being read or on their way to the socket at most.
-const PEER_BYTES_MAX: u32 = 1024 * 1024;
 /// Cancels of one run that are followed to the socket: about as many blocks can be on their way to it.
 const CANCELLED_MAX: usize = 256;
-/// Bytes being read for all peers at most.
+/// What is being read for all peers at most, in bytes, each read counted as a block at least: no more than 512 reads.
 const READING_MAX: u64 = 8 * 1024 * 1024;
 /// Who is unchoked and wants something asks for it within this time.
 const ASKS_WITHIN: Duration = Duration::from_secs(2);
@@ -30,7 +26,7 @@ impl Torrent {
         self.up.add(now, u64::from(payload_bytes));
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.up.add(now, u64::from(payload_bytes));
-            peer.serves.queued_bytes = peer.serves.queued_bytes.saturating_sub(payload_bytes);
+            peer.serves.handle_sent(payload_bytes);
             self.pump(key);
         }
     }
@@ -39,7 +35,7 @@ impl Torrent {
     pub fn handle_taken_back(&mut self, key: PeerKey, blocks: &[Block]) {
         for block in blocks {
             if let Some(peer) = self.peers.get_mut(&key) {
-                peer.serves.queued_bytes = peer.serves.queued_bytes.saturating_sub(block.len);
+                peer.serves.take_queued(block.len);
             }
             self.reject(key, *block);
         }
@@ -48,7 +44,7 @@ impl Torrent {
 
     /// Asks for blocks back that are on their way to the socket, if any can be.
     pub(super) fn take_back(&mut self, key: PeerKey, blocks: Unwanted) {
-        if self.peers.get(&key).is_some_and(|peer| peer.serves.queued_bytes > 0) {
+        if self.peers.get(&key).is_some_and(|peer| peer.serves.has_queued()) {
             self.outputs.push_back(Output::TakeBack { peer: key, blocks });
         }
     }
@@ -98,34 +94,20 @@ impl Torrent {
     /// Reads for a peer what its budget allows, in runs.
     pub(super) fn pump(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        let serves = &mut peer.serves;
-        while serves.reading_bytes + serves.queued_bytes < PEER_BYTES_MAX && self.reading < READING_MAX {
-            let Some(first) = serves.waiting.pop_front() else { return };
-            let mut run = first;
-            let mut requests = vec![first];
-            while let Some(next) = serves.waiting.front() {
-                let follows = next.piece == run.piece && next.begin == run.begin + run.len;
-                if !follows || run.len + next.len > READ_RUN_MAX {
-                    break;
-                }
-                run.len += next.len;
-                requests.push(*next);
-                serves.waiting.pop_front();
-            }
-            serves.reading_bytes += run.len;
-            self.reading += u64::from(run.len);
-            serves.reading.push(ReadRun { run, requests });
+        while self.reading < READING_MAX {
+            let before = peer.serves.reading_cost();
+            let Some(run) = peer.serves.next_run() else { return };
+            self.reading += u64::from(peer.serves.reading_cost() - before);
             self.outputs.push_back(Output::Read { peer: key, run });
         }
     }
 
     pub(super) fn handle_read(&mut self, key: PeerKey, run: &Block, data: Option<Bytes>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        let Some(at) = peer.serves.reading.iter().position(|reading| reading.run == *run) else { return };
-        let reading = peer.serves.reading.swap_remove(at);
+        let Some(reading) = peer.serves.take_run(run) else { return };
         let data = data.filter(|data| data.len() == run.len as usize);
-        peer.serves.reading_bytes -= run.len;
-        self.reading -= u64::from(run.len);
+        let was_full = self.reading >= READING_MAX;
+        self.reading -= u64::from(reading.cost());
         for block in reading.requests {
             let Some(data) = &data else {
                 self.reject(key, block);
@@ -134,11 +116,23 @@ impl Torrent {
             let start = (block.begin - run.begin) as usize;
             let data = data.slice(start..start + block.len as usize);
             if let Some(peer) = self.peers.get_mut(&key) {
-                peer.serves.queued_bytes += block.len;
+                peer.serves.push_queued(block.len);
             }
             self.send(key, Message::Piece { piece: block.piece, begin: block.begin, data });
         }
         self.pump(key);
+        if was_full {
+            self.pump_all();
+        }
+    }
+
+    /// Reads for everybody who waits: there was no room for all.
+    fn pump_all(&mut self) {
+        let waits = |peer: &&Peer| !peer.serves.waiting.is_empty();
+        let keys: Vec<PeerKey> = self.peers.iter().filter(|(_, peer)| waits(peer)).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.pump(key);
+        }
     }
 
     /// Peers that take up a slot: those that wait for something, or may be about to ask. Who wants nothing at the moment, or
