@@ -82,6 +82,8 @@ pub enum CloseReason {
     BadBitfield,
     /// A piece or block that the torrent does not have.
     BadRange,
+    /// It sends without end what is of no use.
+    Flood,
     /// The torrent is paused.
     Paused,
 }

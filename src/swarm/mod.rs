@@ -15,6 +15,7 @@ mod rarity;
 mod search;
 
 mod choker;
+mod flood;
 mod serves;
 
 mod peer;

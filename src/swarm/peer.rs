@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::event::Hello;
+use super::flood::Allowance;
 use super::rate::Rate;
 use super::serves::Serves;
-use crate::model::{Bitfield, Block, PieceIndex};
+use crate::model::{BLOCK_LEN, Bitfield, Block, PieceIndex};
 
 /// The choker's rates look back about this far (Cohen 2003).
 const RATE_WINDOW: Duration = Duration::from_secs(20);
@@ -32,6 +33,9 @@ const REFUSED_MAX: usize = 64;
 const PACE_WEIGHT: u32 = 8;
 /// Haves of a peer that are kept before the metadata are known.
 const EARLY_HAVES_MAX: usize = 10_000;
+
+/// Ports of DHT nodes that are taken from one peer: it has one node, which may move.
+const PORTS_MAX: u8 = 2;
 
 /// What is known of one connected, or nearly connected, peer.
 #[derive(Debug)]
@@ -66,8 +70,14 @@ pub(super) struct Peer {
     pub(super) serves: Serves,
     /// Pieces that it serves while it chokes us (BEP 6).
     pub(super) allowed_by_them: Vec<PieceIndex>,
-    /// Pieces that we serve while we choke it (BEP 6).
-    pub(super) allowed_by_us: Vec<PieceIndex>,
+    /// Pieces that we serve while we choke it (BEP 6), and how many bytes of each.
+    pub(super) allowed_by_us: Vec<(PieceIndex, u64)>,
+    /// What it may send that is of no use.
+    pub(super) flood: Allowance,
+    /// Whether it said which pieces it has.
+    pub(super) told_pieces: bool,
+    /// Ports of DHT nodes that are still taken from it: it has one node.
+    pub(super) ports_left: u8,
 }
 
 impl Peer {
@@ -96,7 +106,21 @@ impl Peer {
             serves: Serves::default(),
             allowed_by_them: Vec::new(),
             allowed_by_us: Vec::new(),
+            flood: Allowance::for_useless(now),
+            told_pieces: false,
+            ports_left: PORTS_MAX,
         }
+    }
+
+    /// Whether the block is one that a choked peer may have; it counts as given to it.
+    pub(super) fn take_allowed(&mut self, block: &Block) -> bool {
+        let cost = u64::from(block.len.max(BLOCK_LEN));
+        let Some((_, left)) = self.allowed_by_us.iter_mut().find(|(piece, _)| *piece == block.piece) else {
+            return false;
+        };
+        let is_left = *left >= cost;
+        *left -= if is_left { cost } else { 0 };
+        is_left
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -145,11 +169,11 @@ pub(super) struct EarlyPieces {
 }
 
 impl EarlyPieces {
-    /// Remembers a `have`, up to a bound: what is lost is only knowledge of a piece.
-    pub(super) fn push_have(&mut self, piece: PieceIndex) {
-        if self.haves.len() < EARLY_HAVES_MAX {
-            self.haves.push(piece);
-        }
+    /// Remembers a `have`, up to a bound: what is lost is only knowledge of a piece. Returns whether it was remembered.
+    pub(super) fn push_have(&mut self, piece: PieceIndex) -> bool {
+        let has_room = self.haves.len() < EARLY_HAVES_MAX;
+        self.haves.extend(has_room.then_some(piece));
+        has_room
     }
 
     /// What it comes to with so many pieces. `None` when the bitfield does not fit.

@@ -14,6 +14,8 @@ use crate::wire::{ALLOWED_FAST_COUNT, Message, allowed_fast_set};
 const METADATA_TIMES_MAX: u32 = 3;
 /// Metadata requests of one peer, at least.
 const METADATA_REQUESTS_MIN: u32 = 32;
+/// A choked peer gets each piece that it is allowed so many times over: once, and once more should the first copy be lost.
+const ALLOWED_FAST_TIMES: u64 = 2;
 /// Connections whose address is remembered, for blame.
 const SENDERS_MAX: usize = 4096;
 
@@ -195,6 +197,7 @@ impl Torrent {
         };
         let have = pieces.have();
         let piece_count = have.piece_count();
+        let allowed_bytes = ALLOWED_FAST_TIMES * u64::from(pieces.geometry().piece_len_nominal());
         let message = match (fast, have.is_full(), have.is_empty()) {
             (true, true, _) => Some(Message::HaveAll),
             (true, _, true) => Some(Message::HaveNone),
@@ -210,7 +213,7 @@ impl Torrent {
                 self.send(key, Message::AllowedFast(*piece));
             }
             if let Some(peer) = self.peers.get_mut(&key) {
-                peer.allowed_by_us = allowed;
+                peer.allowed_by_us = allowed.into_iter().map(|piece| (piece, allowed_bytes)).collect();
             }
         }
         if let Some(peer) = self.peers.get_mut(&key)

@@ -86,10 +86,11 @@ impl Torrent {
     ) {
         let (Some(peer), Some(pieces)) = (self.peers.get_mut(&key), &mut self.pieces) else { return };
         let block = Block { piece, begin, len: data.len() as u32 };
-        peer.down.add(now, data.len() as u64);
         if !peer.asks.handle_block(now, &block, self.config.request_depth_max) {
-            return;
+            // It may have crossed a cancel. It earns nothing.
+            return self.charge(now, key, 1);
         }
+        peer.down.add(now, data.len() as u64);
         self.down.add(now, data.len() as u64);
         match pieces.handle_block(&block, key) {
             Arrival::Unwanted => self.credit_used -= u64::from(block.len),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Torrent;
 use crate::model::{Bitfield, Block, PieceIndex};
 use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
+use crate::swarm::flood;
 use crate::swarm::peer::PeerPieces;
 use crate::wire::{ExtendedHandshake, Message};
 
@@ -35,7 +36,18 @@ impl Torrent {
         self.pump(key);
     }
 
+    /// Counts a message that is of no use against the peer's budget; closes a peer that floods us.
+    pub(super) fn charge(&mut self, now: Instant, key: PeerKey, cost: u32) {
+        if self.peers.get_mut(&key).is_some_and(|peer| !peer.flood.charge(now, cost)) {
+            self.close(now, key, CloseReason::Flood);
+        }
+    }
+
     fn handle_message(&mut self, now: Instant, key: PeerKey, message: Message) {
+        let cost = flood::cost(&message);
+        if cost > 0 {
+            self.charge(now, key, cost);
+        }
         match message {
             Message::Choke => self.handle_choke(key),
             Message::Unchoke => self.handle_unchoke(key),
@@ -44,9 +56,10 @@ impl Torrent {
             Message::Have(piece) => self.handle_have(now, key, piece),
             Message::Bitfield(bytes) => self.handle_bitfield(now, key, bytes),
             Message::HaveAll => self.handle_have_all(now, key),
-            Message::HaveNone | Message::KeepAlive | Message::Piece { .. } => {}
+            Message::HaveNone => self.note_told_pieces(now, key),
+            Message::KeepAlive | Message::Piece { .. } => {}
             Message::Request(block) => self.handle_request(now, key, block),
-            Message::Cancel(block) => self.handle_cancel(key, block),
+            Message::Cancel(block) => self.handle_cancel(now, key, block),
             Message::Reject(block) => self.handle_reject(now, key, &block),
             Message::AllowedFast(piece) | Message::Suggest(piece) => self.handle_allowed(key, piece, &message),
             Message::Port(port) => self.handle_port(key, port),
@@ -91,18 +104,19 @@ impl Torrent {
     fn handle_have(&mut self, now: Instant, key: PeerKey, piece: PieceIndex) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(pieces) = &mut self.pieces else {
-            if let PeerPieces::Early(early) = &mut peer.pieces {
-                early.push_have(piece);
-            }
-            return;
+            let is_kept = match &mut peer.pieces {
+                PeerPieces::Early(early) => early.push_have(piece),
+                _ => false,
+            };
+            return self.charge(now, key, u32::from(!is_kept));
         };
         if !pieces.geometry().contains(piece) {
             return self.close(now, key, CloseReason::BadRange);
         }
         peer.asks.handle_have(piece);
-        let PeerPieces::Some(field) = &mut peer.pieces else { return };
+        let PeerPieces::Some(field) = &mut peer.pieces else { return self.charge(now, key, 1) };
         if !field.insert(piece) {
-            return;
+            return self.charge(now, key, 1);
         }
         let full = field.is_full();
         pieces.gain(piece, &mut self.chance);
@@ -114,7 +128,16 @@ impl Torrent {
         self.close_if_useless(now, key);
     }
 
+    /// A peer says once which pieces it has, as its first message (BEP 3); each further time costs it.
+    fn note_told_pieces(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if std::mem::replace(&mut peer.told_pieces, true) {
+            self.charge(now, key, flood::PIECES_AGAIN);
+        }
+    }
+
     fn handle_bitfield(&mut self, now: Instant, key: PeerKey, bytes: bytes::Bytes) {
+        self.note_told_pieces(now, key);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(pieces) = &self.pieces else {
             if let PeerPieces::Early(early) = &mut peer.pieces {
@@ -129,6 +152,7 @@ impl Torrent {
     }
 
     fn handle_have_all(&mut self, now: Instant, key: PeerKey) {
+        self.note_told_pieces(now, key);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         match &mut peer.pieces {
             PeerPieces::Early(early) if self.pieces.is_none() => early.all = true,
@@ -215,7 +239,7 @@ impl Torrent {
     fn handle_reject(&mut self, now: Instant, key: PeerKey, block: &Block) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if !peer.asks.remove(block) {
-            return;
+            return self.charge(now, key, 1);
         }
         peer.allowed_by_them.retain(|piece| *piece != block.piece);
         if !peer.they_choke {
@@ -239,10 +263,12 @@ impl Torrent {
     }
 
     fn handle_port(&mut self, key: PeerKey, port: u16) {
-        if let Some(peer) = self.peers.get(&key)
+        if let Some(peer) = self.peers.get_mut(&key)
             && port != 0
+            && peer.ports_left > 0
             && self.config.dht_port.is_some()
         {
+            peer.ports_left -= 1;
             let mut addr = peer.addr;
             addr.set_port(port);
             self.outputs.push_back(Output::DhtNode(addr));

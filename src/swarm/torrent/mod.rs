@@ -20,6 +20,7 @@ use super::blame::Blame;
 use super::candidates::Candidates;
 use super::choker::Choker;
 use super::event::{Event, Output, PeerKey};
+use super::flood::Allowance;
 use super::metadata::MetadataFetch;
 use super::peer::Peer;
 use super::pieces::Pieces;
@@ -58,6 +59,8 @@ pub struct Torrent {
     unwritten: u64,
     /// What the reads for all peers cost.
     reading: u64,
+    /// Blocks that choked peers may have yet.
+    courtesy: Allowance,
     down: Rate,
     up: Rate,
     /// Blocks that were asked for are free again, and others may have room for them.
@@ -91,6 +94,7 @@ impl Torrent {
             credit_used: 0,
             unwritten: 0,
             reading: 0,
+            courtesy: Allowance::for_courtesy(now),
             down: Rate::new(now, STATUS_WINDOW),
             up: Rate::new(now, STATUS_WINDOW),
             freed: false,
@@ -186,8 +190,8 @@ impl Torrent {
 
     /// Pieces that a peer is served while it is choked.
     #[cfg(test)]
-    pub(super) fn served_while_choked(&self, key: PeerKey) -> &[crate::model::PieceIndex] {
-        self.peers.get(&key).map_or(&[], |peer| &peer.allowed_by_us)
+    pub(super) fn served_while_choked(&self, key: PeerKey) -> Vec<crate::model::PieceIndex> {
+        self.peers.get(&key).into_iter().flat_map(|peer| &peer.allowed_by_us).map(|(piece, _)| *piece).collect()
     }
 
     /// Peers that owe us blocks and have been silent for a minute.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Torrent;
-use crate::model::Block;
+use crate::model::{BLOCK_LEN, Block};
 use crate::swarm::choker::Candidate;
 use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
 use crate::swarm::peer::Peer;
@@ -17,6 +17,8 @@ const CANCELLED_MAX: usize = 256;
 const READING_MAX: u64 = 8 * 1024 * 1024;
 /// Who is unchoked and wants something asks for it within this time.
 const ASKS_WITHIN: Duration = Duration::from_secs(2);
+/// A shorter request is served and counts as of no use: the convention is 16 KiB, and each one costs us as much as a block.
+const TINY_LEN: u32 = 4 * 1024;
 /// The longest request that is served (the convention is 16 KiB).
 const REQUEST_LEN_MAX: u32 = 128 * 1024;
 
@@ -56,16 +58,22 @@ impl Torrent {
         if !pieces.geometry().contains_range(&block) {
             return self.close(now, key, CloseReason::BadRange);
         }
-        let allowed = !peer.we_choke || peer.allowed_by_us.contains(&block.piece);
         let fits = block.len <= REQUEST_LEN_MAX && peer.serves.waiting.len() < self.config.request_queue_max;
-        if allowed && fits && pieces.have().contains(block.piece) {
-            peer.serves.waiting.push_back(block);
-        } else {
+        let is_served = fits
+            && pieces.have().contains(block.piece)
+            && (!peer.we_choke
+                || (peer.take_allowed(&block) && self.courtesy.charge(now, block.len.div_ceil(BLOCK_LEN))));
+        if !is_served {
             self.reject(key, block);
+            return self.charge(now, key, 1);
+        }
+        peer.serves.waiting.push_back(block);
+        if block.len < TINY_LEN {
+            self.charge(now, key, 1);
         }
     }
 
-    pub(super) fn handle_cancel(&mut self, key: PeerKey, block: Block) {
+    pub(super) fn handle_cancel(&mut self, now: Instant, key: PeerKey, block: Block) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let waiting = peer.serves.waiting.iter().position(|other| *other == block);
         if let Some(at) = waiting {
@@ -82,6 +90,7 @@ impl Torrent {
         if self.cancelled.len() < CANCELLED_MAX {
             self.cancelled.push(block);
         }
+        self.charge(now, key, 1);
     }
 
     /// With the Fast extension every request gets an answer (BEP 6).
@@ -208,7 +217,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.we_choke = true;
         (peer.unchoked_at, peer.choked_at) = (None, Some(now));
-        let unwanted = Unwanted::AllBut(peer.allowed_by_us.clone());
+        let unwanted = Unwanted::AllBut(peer.allowed_by_us.iter().map(|(piece, _)| *piece).collect());
         let mut dropped: Vec<Block> = Vec::new();
         let mut keep = |block: &Block| {
             let is_unwanted = unwanted.contains(block);
@@ -232,7 +241,7 @@ impl Torrent {
 #[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
 mod tests {
     use super::*;
-    use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash, PieceIndex};
+    use crate::model::{Bitfield, Geometry, InfoHash, PieceIndex};
     use crate::swarm::event::{DiskEvent, Hello};
     use crate::swarm::torrent::TorrentConfig;
 
