@@ -10,10 +10,15 @@ const CANDIDATES_MAX: usize = 4000;
 const BANNED_MAX: usize = 4000;
 /// Pause before an address that failed once is dialled again; it doubles with every further failure.
 const RETRY_MIN: Duration = Duration::from_secs(2);
-/// Failures in a row after which an address is forgotten until somebody names it again.
+/// Failures in a row after which an address is forgotten until somebody names it again. What the user named is dialled for
+/// ever.
 const FAILURES_MAX: u8 = 8;
+/// The longest pause before an address is dialled that the user named.
+const NAMED_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Pause before a peer that closed a working connection is dialled again.
 const RECONNECT: Duration = Duration::from_secs(20);
+/// Pause before a peer is dialled again that had to make room because it was of no use.
+const USELESS_RETRY: Duration = Duration::from_secs(5 * 60);
 
 /// The addresses that may be dialled: each once, in the order of their promise, with back-off.
 #[derive(Debug, Default)]
@@ -33,8 +38,19 @@ type BanKey = (IpAddr, Option<u16>);
 struct Candidate {
     promise: u8,
     failures: u8,
+    was_useless: bool,
     /// Its place in the queue; `None` while it is dialled or connected.
     due: Option<Instant>,
+}
+
+/// An address that is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due {
+    pub(super) addr: SocketAddr,
+    /// Whether the user named it.
+    pub(super) is_named: bool,
+    /// Whether it made room for others because nothing came of it.
+    pub(super) was_useless: bool,
 }
 
 impl Candidates {
@@ -43,11 +59,15 @@ impl Candidates {
         if !is_dialable(&addr) || self.is_banned(&addr) {
             return false;
         }
-        if self.by_addr.contains_key(&addr) || self.by_addr.len() >= CANDIDATES_MAX {
+        let promise = promise(source);
+        if let Some(known) = self.by_addr.get(&addr).copied() {
+            self.raise(addr, known, promise);
             return false;
         }
-        let promise = promise(source);
-        self.by_addr.insert(addr, Candidate { promise, failures: 0, due: Some(now) });
+        if self.by_addr.len() >= CANDIDATES_MAX && !self.drop_worst(promise) {
+            return false;
+        }
+        self.by_addr.insert(addr, Candidate { promise, failures: 0, was_useless: false, due: Some(now) });
         self.queue.insert((now, promise, addr))
     }
 
@@ -63,9 +83,42 @@ impl Candidates {
             }
         } else if self.by_addr.len() < CANDIDATES_MAX {
             let promise = promise(PeerSource::Incoming);
-            self.by_addr.insert(addr, Candidate { promise, failures: 0, due: None });
+            self.by_addr.insert(addr, Candidate { promise, failures: 0, was_useless: false, due: None });
         }
         true
+    }
+
+    /// A better source names a known address: it counts as that one's from here on.
+    fn raise(&mut self, addr: SocketAddr, known: Candidate, promise: u8) {
+        if promise >= known.promise {
+            return;
+        }
+        if let Some(due) = known.due {
+            self.queue.remove(&(due, known.promise, addr));
+            self.queue.insert((due, promise, addr));
+        }
+        self.by_addr.insert(addr, Candidate { promise, ..known });
+    }
+
+    /// Forgets the address of least promise, most failures first, if it is no better than `promise`.
+    fn drop_worst(&mut self, promise: u8) -> bool {
+        let waiting = self.by_addr.iter().filter(|(_, candidate)| candidate.due.is_some());
+        let worst = waiting.max_by_key(|(addr, candidate)| (candidate.promise, candidate.failures, **addr));
+        match worst.map(|(addr, candidate)| (*addr, *candidate)) {
+            Some((addr, worst)) if worst.promise > promise || (worst.promise == promise && worst.failures > 0) => {
+                self.forget(&addr);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The next address to dial, if one is due.
+    pub(super) fn peek(&self, now: Instant) -> Option<Due> {
+        let (_, _, addr) = *self.queue.first().filter(|(due, _, _)| *due <= now)?;
+        let candidate = self.by_addr.get(&addr)?;
+        let is_named = candidate.promise == promise(PeerSource::User);
+        Some(Due { addr, is_named, was_useless: candidate.was_useless })
     }
 
     /// The next address to dial, if one is due; it counts as being dialled from here on.
@@ -89,13 +142,14 @@ impl Candidates {
     /// An address could not be reached, or its connection failed before it was of use.
     pub(super) fn handle_failed(&mut self, now: Instant, addr: SocketAddr) {
         let Some(candidate) = self.by_addr.get_mut(&addr) else { return };
-        candidate.failures += 1;
-        if candidate.failures >= FAILURES_MAX {
+        candidate.failures = candidate.failures.saturating_add(1).min(FAILURES_MAX);
+        let is_named = candidate.promise == promise(PeerSource::User);
+        if candidate.failures >= FAILURES_MAX && !is_named {
             self.forget(&addr);
             return;
         }
         let pause = RETRY_MIN * 2u32.pow(u32::from(candidate.failures) - 1);
-        self.enqueue(addr, now + pause);
+        self.enqueue(addr, now + if is_named { pause.min(NAMED_RETRY_MAX) } else { pause });
     }
 
     /// A connection that worked has ended.
@@ -104,6 +158,14 @@ impl Candidates {
             candidate.failures = 0;
         }
         self.enqueue(addr, now + RECONNECT);
+    }
+
+    /// A connection had to make room because nothing came of it.
+    pub(super) fn handle_useless(&mut self, now: Instant, addr: SocketAddr) {
+        if let Some(candidate) = self.by_addr.get_mut(&addr) {
+            candidate.was_useless = true;
+        }
+        self.enqueue(addr, now + USELESS_RETRY);
     }
 
     /// Never offers the address again, until it is added anew.
@@ -180,11 +242,42 @@ mod tests {
         let mut candidates = Candidates::default();
         assert!(candidates.add(now, addr(1, 1), PeerSource::Dht));
         assert!(candidates.add(now, addr(2, 1), PeerSource::User));
-        assert!(!candidates.add(now, addr(1, 1), PeerSource::User), "known");
+        assert!(!candidates.add(now, addr(1, 1), PeerSource::Resume), "known");
         assert!(!candidates.add(now, addr(3, 0), PeerSource::User), "port 0");
         assert_eq!(candidates.next(now), Some(addr(2, 1)));
         assert_eq!(candidates.next(now), Some(addr(1, 1)));
         assert_eq!(candidates.next(now), None);
+    }
+
+    #[test]
+    fn what_the_user_names_is_dialled_for_ever_and_pauses_for_a_minute_at_most() {
+        let mut now = Instant::now();
+        let mut candidates = Candidates::default();
+        candidates.add(now, addr(1, 1), PeerSource::Dht);
+        candidates.add(now, addr(1, 1), PeerSource::User);
+        for _ in 0..1000 {
+            let due = candidates.peek(now).expect("it is due");
+            assert!(due.is_named);
+            candidates.next(now);
+            candidates.handle_failed(now, due.addr);
+            let next = candidates.next_due().unwrap();
+            assert!(next - now <= NAMED_RETRY_MAX);
+            now = next;
+        }
+    }
+
+    #[test]
+    fn a_flood_of_addresses_does_not_keep_out_better_sources() {
+        let now = Instant::now();
+        let mut candidates = Candidates::default();
+        for number in 0..2 * CANDIDATES_MAX as u32 {
+            candidates.adopt((std::net::Ipv4Addr::from(0x0a00_0000 + number), 1).into());
+            candidates.handle_ended(now, (std::net::Ipv4Addr::from(0x0a00_0000 + number), 1).into());
+        }
+        let good = ([11, 0, 0, 1], 1).into();
+        assert!(candidates.add(now, good, PeerSource::Dht) && !candidates.add(now, good, PeerSource::User));
+        assert_eq!(candidates.next(now), Some(good));
+        assert_eq!(candidates.len(), CANDIDATES_MAX);
     }
 
     #[test]

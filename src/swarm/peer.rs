@@ -43,11 +43,15 @@ pub(super) struct Peer {
     pub(super) addr: SocketAddr,
     /// Whether we dialled.
     pub(super) outgoing: bool,
+    /// Whether the user named it.
+    pub(super) is_named: bool,
     /// Where it listens: the address we dialled, or the port it told of (BEP 10).
     pub(super) listen: Option<SocketAddr>,
     /// `None` until both handshakes are done.
     pub(super) hello: Option<Hello>,
     pub(super) connected_at: Instant,
+    /// When a block came from it or went to it, or it connected.
+    pub(super) active_at: Instant,
     pub(super) pieces: PeerPieces,
     /// Pieces it has and we lack.
     pub(super) useful: u32,
@@ -85,9 +89,11 @@ impl Peer {
         Self {
             addr,
             outgoing,
+            is_named: false,
             listen: outgoing.then_some(addr),
             hello: None,
             connected_at: now,
+            active_at: now,
             pieces: PeerPieces::Early(EarlyPieces::default()),
             useful: 0,
             we_choke: true,

@@ -33,7 +33,7 @@ impl Torrent {
 
     /// Somebody connected to us. `None`: there is no room, or the address is banned; the connection is to be closed.
     pub fn handle_incoming(&mut self, now: Instant, addr: SocketAddr) -> Option<PeerKey> {
-        if self.paused || self.candidates.is_banned(&addr) || self.peers.len() >= self.config.peers_max {
+        if self.paused || self.candidates.is_banned(&addr) || !self.make_room(now, addr.ip()) {
             return None;
         }
         Some(self.insert(now, addr, false))
@@ -53,7 +53,7 @@ impl Torrent {
         }
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.hello = Some(hello);
-        peer.connected_at = now;
+        (peer.connected_at, peer.active_at) = (now, now);
         self.introduce(key);
         self.tell_upload_only(key);
         if let Some(port) = self.config.dht_port.filter(|_| hello.dht) {
@@ -94,9 +94,17 @@ impl Torrent {
             return;
         }
         let mut half_open = self.peers.values().filter(|peer| peer.outgoing && !peer.is_connected()).count();
-        while half_open < self.config.half_open_max && self.peers.len() < self.config.peers_max {
+        while half_open < self.config.half_open_max {
+            let Some(due) = self.candidates.peek(now) else { return };
+            // Whoever had its chance and was of no use does not push out others.
+            if self.peers.len() >= self.config.peers_max && (due.was_useless || !self.make_room(now, due.addr.ip())) {
+                return;
+            }
             let Some(addr) = self.candidates.next(now) else { return };
             let peer = self.insert(now, addr, true);
+            if let Some(peer) = self.peers.get_mut(&peer) {
+                peer.is_named = due.is_named;
+            }
             self.outputs.push_back(Output::Dial { peer, addr });
             half_open += 1;
         }
@@ -116,6 +124,7 @@ impl Torrent {
                 CloseReason::BothComplete => self.candidates.forget(&addr),
                 // It stays known, so that nobody can name it to us again.
                 CloseReason::OwnPeerId => {}
+                CloseReason::NoRoom => self.candidates.handle_useless(now, addr),
                 _ => self.candidates.handle_ended(now, addr),
             }
         }

@@ -91,6 +91,7 @@ impl Torrent {
             return self.charge(now, key, 1);
         }
         peer.down.add(now, data.len() as u64);
+        peer.active_at = now;
         self.down.add(now, data.len() as u64);
         match pieces.handle_block(&block, key) {
             Arrival::Unwanted => self.credit_used -= u64::from(block.len),

@@ -6,6 +6,7 @@ mod connections;
 mod download;
 mod fetch;
 mod messages;
+mod room;
 mod timers;
 mod upload;
 

@@ -28,6 +28,7 @@ impl Torrent {
         self.up.add(now, u64::from(payload_bytes));
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.up.add(now, u64::from(payload_bytes));
+            peer.active_at = now;
             peer.serves.handle_sent(payload_bytes);
             self.pump(key);
         }
