@@ -5,8 +5,11 @@ use std::time::Instant;
 
 use super::Torrent;
 use crate::swarm::event::{BanReason, Output, PeerKey};
-use crate::swarm::metadata::Assembly;
+use crate::swarm::metadata::Outcome;
 use crate::wire::{ExtendedHandshake, METADATA_PIECE_LEN, Message, MetadataMessage};
+
+/// Wrong dictionaries after which their sender is banned.
+const LIES_MAX: u32 = 2;
 
 impl Torrent {
     pub(super) fn handle_extended(&mut self, now: Instant, key: PeerKey, handshake: &ExtendedHandshake) {
@@ -32,7 +35,7 @@ impl Torrent {
         match message {
             MetadataMessage::Request { piece } => self.serve_metadata(key, piece),
             MetadataMessage::Reject { piece } => {
-                self.metadata.handle_reject(key, piece);
+                self.metadata.handle_reject(now, key, piece);
                 self.ask_metadata(now);
             }
             MetadataMessage::Data { piece, data, .. } => self.handle_metadata_piece(now, key, piece, data),
@@ -44,15 +47,17 @@ impl Torrent {
             return;
         }
         self.down.add(now, data.len() as u64);
-        match self.metadata.handle_data(key, piece, data) {
-            Assembly::Incomplete => {}
-            Assembly::Complete(info_raw) => {
+        match self.metadata.handle_data(now, key, piece, data) {
+            Outcome::Incomplete => {}
+            Outcome::Complete(info_raw) => {
                 self.info_raw = Some(info_raw.clone());
                 self.outputs.push_back(Output::Metadata(info_raw));
                 return;
             }
-            Assembly::Wrong(senders) => {
+            Outcome::Wrong(senders) => {
+                // Once may be an accident; it is asked last from here on.
                 if let [liar] = senders[..]
+                    && self.metadata.lies(liar) >= LIES_MAX
                     && let Some(addr) = self.senders.get(&liar).copied()
                 {
                     self.ban(now, addr, BanReason::CorruptMetadata);

@@ -252,6 +252,7 @@ impl Torrent {
         let reading: u64 = self.peers.values().map(|peer| u64::from(peer.serves.reading_cost())).sum();
         assert_eq!(self.reading, reading, "what is being read");
         self.peers.values().for_each(|peer| peer.serves.check_invariants());
+        self.metadata.check_invariants();
         if let Some(pieces) = &self.pieces {
             pieces.check_invariants();
             for (key, peer) in &self.peers {
