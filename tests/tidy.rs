@@ -33,6 +33,12 @@ const BINCODE: [&str; 2] = ["src/storage/resume.rs", "dht/src/snapshot.rs"];
 /// Spellings of queues without a bound.
 const UNBOUNDED: [&str; 5] = ["unbounded_channel", "Unbounded", "mpsc::channel()", "mpsc::{channel", "mpsc::channel;"];
 
+/// What writes to stdout and stderr, and the only file that does: whatever else prints goes through it, so that nothing
+/// from outside reaches a terminal raw, and nothing fails because the output does.
+const PRINTER: &str = "src/cli/print.rs";
+const PRINTING: [&str; 8] =
+    ["println!", "print!(", "stdout()", "stderr()", "dbg!(", "ProgressBar::new", "DrawTarget", ".set_message("];
+
 /// Judges one file by its path from the root; names line and reason of each breach.
 fn breaches(path: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -43,6 +49,9 @@ fn breaches(path: &str, text: &str) -> Vec<String> {
         }
         if code.contains("bincode::") && !BINCODE.contains(&path) {
             tell(line, "bincode belongs to the two state files".to_owned());
+        }
+        for word in PRINTING.iter().filter(|word| path != PRINTER && code.contains(**word)) {
+            tell(line, format!("`{word}`: only {PRINTER} prints"));
         }
         let pure = PURE.iter().any(|folder| path.starts_with(folder)) && !DRIVERS.iter().any(|d| path.starts_with(d));
         for word in IO.iter().filter(|word| pure && code.contains(**word)) {
@@ -196,6 +205,8 @@ fn every_rule_can_be_broken() {
         ("src/storage/a.rs", "use crate::{\n    model::Block,\n    wire::{Link, Message},\n};"),
         ("src/engine/a.rs", "use crate::session::Config;"),
         ("src/cli/a.rs", "use magnes::engine::Phase;"),
+        ("src/cli/report.rs", "eprintln!();"),
+        ("src/engine/a.rs", "std::io::stderr().lock()"),
         ("bencode/src/a.rs", "use std::fs;"),
         ("dht/src/a.rs", "use tokio::time::Sleep;"),
         ("src/swarm/a.rs", "use std::net::UdpSocket;"),

@@ -1,19 +1,18 @@
 //! `magnes create`: a `.torrent` file from a file or folder.
 #![allow(clippy::disallowed_methods, reason = "the program reads the clock")]
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use magnes::model::{Metainfo, NewTorrent, PIECE_LEN_CREATE_MAX, PIECE_LEN_CREATE_MIN, PeerAddr};
 use magnes::storage::{CreateError, hash_path};
 
 use super::Outcome;
 use super::exit::{Exit, Failure};
 use super::files::{NewFile, threads};
-use super::report::print_line;
+use super::print;
 
 /// Make a .torrent file from a file or folder.
 ///
@@ -57,9 +56,9 @@ pub(crate) fn run(args: CreateArgs) -> Outcome {
     let raw = new.encode();
     let metainfo = parse(raw.clone())?;
     file.write(&raw)?;
-    print_line(&format!("{}", output.display()));
-    print_line(&format!("info hash {}", metainfo.info.hash()));
-    print_line(&format!("{}", metainfo.magnet()));
+    print::line(&format!("{}", output.display()));
+    print::line(&format!("info hash {}", metainfo.info.hash()));
+    print::line(&format!("{}", metainfo.magnet()));
     Ok(Exit::Done)
 }
 
@@ -73,11 +72,10 @@ fn output_default(shared: &Path) -> PathBuf {
 
 /// Hashes a path, with a progress bar on a terminal. Returns the folder, too, in which it stands.
 pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<(NewTorrent, PathBuf), Failure> {
-    let bar = if quiet || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new(0) };
-    bar.set_style(
-        ProgressStyle::with_template("hashing {bar:24} {percent:>3}% {bytes}/{total_bytes}  {bytes_per_sec}")
-            .expect("the template is valid"),
-    );
+    let bar = match quiet {
+        true => ProgressBar::hidden(),
+        false => print::bar("hashing {bar:24} {percent:>3}% {bytes}/{total_bytes}  {bytes_per_sec}"),
+    };
     let hashed = hash_path(path, piece_len, threads(), |done, total| {
         bar.set_length(total);
         bar.set_position(done);

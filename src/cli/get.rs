@@ -38,7 +38,7 @@ pub(crate) struct GetArgs {
     #[arg(long, value_name = "SECS")]
     timeout: Option<u64>,
     #[command(flatten)]
-    report: ReportArgs,
+    pub(super) report: ReportArgs,
 }
 
 pub(crate) fn run(args: GetArgs) -> Outcome {

@@ -1,44 +1,164 @@
-//! The log: to stderr, above what is drawn in place there.
+//! The log: sentences for a user, lines with time and module for whoever asks for them with `MAGNES_LOG`.
 
-use std::io::{IsTerminal, Write};
-use std::sync::OnceLock;
+use std::fmt::{self, Debug, Write as _};
+use std::io;
 
-use indicatif::{ProgressBar, WeakProgressBar};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
-/// What is drawn in place on the terminal's last lines. The log is the process's as the terminal is; so is this.
-static DRAWN: OnceLock<WeakProgressBar> = OnceLock::new();
+use super::print;
 
-/// Warnings by default, what `MAGNES_LOG` says otherwise.
-pub(super) fn start() {
-    let filter = EnvFilter::try_from_env("MAGNES_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
+/// For whom the log is when `MAGNES_LOG` says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A user who waits for a result: warnings as sentences.
+    User,
+    /// A user who wants to hear of errors alone.
+    QuietUser,
+    /// A service manager: warnings with time and module.
+    Service,
+}
+
+/// Starts the log of the process.
+pub(super) fn start(reader: Reader) {
+    let wanted = std::env::var("MAGNES_LOG").ok().filter(|filter| !filter.is_empty());
+    let wanted = wanted.and_then(|filter| {
+        let parsed = EnvFilter::try_new(&filter);
+        parsed.inspect_err(|error| print::warning(&format!("MAGNES_LOG={filter} is not used: {error}"))).ok()
+    });
+    let is_wanted = wanted.is_some();
+    let filter = wanted.unwrap_or_else(|| EnvFilter::new(if reader == Reader::QuietUser { "error" } else { "warn" }));
+    let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| Above)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .init();
+        // Its own complaints about a writer would go to stderr past everything here.
+        .log_internal_errors(false)
+        .with_writer(|| Lines)
+        .with_ansi(print::is_stderr_terminal() && std::env::var_os("NO_COLOR").is_none());
+    if is_wanted || reader == Reader::Service {
+        let fields = debug_fn(|writer, field, value| match field.name() {
+            "message" => write!(writer, "{}", shown(value)),
+            name => write!(writer, "{name}={}", shown(value)),
+        });
+        builder.fmt_fields(tracing_subscriber::field::MakeExt::delimited(fields, " ")).init();
+    } else {
+        builder.event_format(Sentences).init();
+    }
 }
 
-/// From here on log lines go above `bar`, as long as it is there. A process has one.
-pub(super) fn keep_above(bar: &ProgressBar) {
-    let _ = DRAWN.set(bar.downgrade());
+fn shown(value: &dyn Debug) -> String {
+    print::printable(&format!("{value:?}")).into_owned()
 }
 
-/// Takes the bar away for as long as a line is written, so that neither breaks into the other.
+/// Hands finished lines to [`print`], and never fails.
 #[derive(Debug)]
-struct Above;
+struct Lines;
 
-impl Write for Above {
+impl io::Write for Lines {
     /// Lines come whole: the subscriber writes each at once.
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        let write = || std::io::stderr().write_all(line).map(|()| line.len());
-        match DRAWN.get().and_then(WeakProgressBar::upgrade) {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        print::log_line(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Events as a user reads them: how bad, what, why, and the rest in brackets.
+#[derive(Debug)]
+struct Sentences;
+
+impl<S, N> FormatEvent<S, N> for Sentences
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut sentence = Sentence::default();
+        event.record(&mut sentence);
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            _ => "note",
+        };
+        writeln!(writer, "{level}: {}", print::printable(&sentence.text()))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Sentence {
+    message: String,
+    error: String,
+    rest: String,
+}
+
+impl Sentence {
+    fn text(self) -> String {
+        let Self { mut message, error, rest } = self;
+        if !error.is_empty() {
+            message += &format!(": {error}");
+        }
+        if !rest.is_empty() {
+            message += &format!(" ({rest})");
+        }
+        message
+    }
+}
+
+impl Visit for Sentence {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // Writing into a string does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            "error" => write!(self.error, "{value:?}"),
+            name => {
+                let comma = if self.rest.is_empty() { "" } else { ", " };
+                write!(self.rest, "{comma}{} {value:?}", name.replace('_', " "))
+            }
+        };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    #[derive(Debug, Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
+    #[test]
+    fn a_warning_is_a_sentence_without_time_and_module() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt().event_format(Sentences).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let error = io::Error::other("no space\x1b[2J left\n");
+            tracing::warn!(path = %"a/b", needed_bytes = 5, %error, "cannot save the table");
+            tracing::error!("a disk thread does not take jobs");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let first = "warning: cannot save the table: no space\\u{1b}[2J left\\n (path a/b, needed bytes 5)";
+        assert_eq!(text, format!("{first}\nerror: a disk thread does not take jobs\n"));
     }
 }

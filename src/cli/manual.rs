@@ -1,13 +1,12 @@
 //! Shell completions and manual pages, made from the same definitions as `--help`.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::exit::{Exit, Failure};
-use super::{Cli, Outcome};
+use super::{Cli, Outcome, print};
 
 /// Print the completion script of a shell.
 #[derive(Debug, Args)]
@@ -26,8 +25,7 @@ pub(crate) struct ManArgs {
 pub(crate) fn completions(args: CompletionsArgs) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "magnes", &mut script);
-    // A reader that has seen enough is no failure.
-    let _ = io::stdout().write_all(&script);
+    print::raw(&script);
     Ok(Exit::Done)
 }
 

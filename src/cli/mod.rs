@@ -2,11 +2,14 @@
 //!
 //! Deliberately absent: any rule of a protocol.
 
+mod print;
+
 mod args;
 mod exit;
 mod log;
 mod signals;
 
+mod progress;
 mod report;
 
 mod files;
@@ -71,8 +74,15 @@ enum Command {
 /// Runs the program with the arguments of the process.
 pub(crate) fn main() -> ExitCode {
     report::elapsed();
-    log::start();
-    let outcome = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if print::clap(&error) { exit::Exit::Usage } else { exit::Exit::Done };
+            return exit.into();
+        }
+    };
+    log::start(reader(&cli.command));
+    let outcome = match cli.command {
         Command::Get(args) => get::run(args),
         Command::Seed(args) => seed::run(args),
         Command::Node(args) => node::run(args),
@@ -89,5 +99,20 @@ pub(crate) fn main() -> ExitCode {
             report::failure(&failure);
             failure.exit.into()
         }
+    }
+}
+
+/// For whom the log is: a node without a terminal is a service.
+fn reader(command: &Command) -> log::Reader {
+    let is_quiet = match command {
+        Command::Get(args) => args.report.quiet,
+        Command::Seed(args) => args.report.quiet,
+        Command::Node(args) => args.quiet,
+        _ => false,
+    };
+    match command {
+        _ if is_quiet => log::Reader::QuietUser,
+        Command::Node(_) if !print::is_stderr_terminal() => log::Reader::Service,
+        _ => log::Reader::User,
     }
 }

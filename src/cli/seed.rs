@@ -29,7 +29,7 @@ pub(crate) struct SeedArgs {
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
-    report: ReportArgs,
+    pub(super) report: ReportArgs,
 }
 
 pub(crate) fn run(args: SeedArgs) -> Outcome {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Outcome;
 use super::exit::{Exit, Failure};
 use super::files::read_metainfo;
-use super::report::print_line;
+use super::print;
 
 /// Show what a .torrent file or magnet link says.
 #[derive(Debug, Args)]
@@ -55,31 +55,31 @@ fn show_metainfo(metainfo: &Metainfo, as_json: bool) {
             "nodes": metainfo.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "magnet": metainfo.magnet().to_string(),
         });
-        print_line(&format!("{object}"));
+        print::json(&object);
         return;
     }
-    print_line(&format!("name       {}", info.name()));
-    print_line(&format!("info hash  {}", info.hash()));
-    print_line(&format!("size       {} in {} files", HumanBytes(geometry.total_len()), files.len()));
-    print_line(&format!(
+    print::line(&format!("name       {}", info.name()));
+    print::line(&format!("info hash  {}", info.hash()));
+    print::line(&format!("size       {} in {} files", HumanBytes(geometry.total_len()), files.len()));
+    print::line(&format!(
         "pieces     {} of {}",
         geometry.piece_count(),
         HumanBytes(geometry.piece_len_nominal().into())
     ));
     if info.is_private() {
-        print_line("private    yes: neither DHT nor peer exchange");
+        print::line("private    yes: neither DHT nor peer exchange");
     }
     for (title, text) in [("comment", &metainfo.comment), ("made by", &metainfo.created_by)] {
         if let Some(text) = text {
-            print_line(&format!("{title:10} {text}"));
+            print::line(&format!("{title:10} {text}"));
         }
     }
     for tracker in metainfo.trackers.iter().flatten() {
-        print_line(&format!("tracker    {tracker} (not used)"));
+        print::line(&format!("tracker    {tracker} (not used)"));
     }
-    print_line(&format!("magnet     {}", metainfo.magnet()));
+    print::line(&format!("magnet     {}", metainfo.magnet()));
     for (number, file) in files {
-        print_line(&format!("  {number:>5}  {:>12}  {}", HumanBytes(file.len).to_string(), file.path));
+        print::line(&format!("  {number:>5}  {:>12}  {}", HumanBytes(file.len).to_string(), file.path));
     }
 }
 
@@ -93,19 +93,19 @@ fn show_publisher(link: &PublisherLink, as_json: bool) {
             "name": link.display_name,
             "magnet": link.to_string(),
         });
-        print_line(&format!("{object}"));
+        print::json(&object);
         return;
     }
-    print_line(&format!("public key {key}"));
+    print::line(&format!("public key {key}"));
     if !salt.is_empty() {
-        print_line(&format!("salt       {salt} (hexadecimal)"));
+        print::line(&format!("salt       {salt} (hexadecimal)"));
     }
-    print_line(&format!("item       {}", link.target()));
+    print::line(&format!("item       {}", link.target()));
     if let Some(name) = &link.display_name {
-        print_line(&format!("name       {name}"));
+        print::line(&format!("name       {name}"));
     }
-    print_line(&format!("magnet     {link}"));
-    print_line("what it points to is found by `magnes dht get`");
+    print::line(&format!("magnet     {link}"));
+    print::line("what it points to is found by `magnes dht get`");
 }
 
 fn show_magnet(magnet: &Magnet, as_json: bool) {
@@ -120,21 +120,21 @@ fn show_magnet(magnet: &Magnet, as_json: bool) {
             "files": magnet.select_only.as_ref().map(ToString::to_string),
             "magnet": magnet.to_string(),
         });
-        print_line(&format!("{object}"));
+        print::json(&object);
         return;
     }
-    print_line(&format!("info hash  {}", magnet.info_hash));
+    print::line(&format!("info hash  {}", magnet.info_hash));
     if let Some(name) = &magnet.display_name {
-        print_line(&format!("name       {name}"));
+        print::line(&format!("name       {name}"));
     }
     for peer in peers {
-        print_line(&format!("peer       {peer}"));
+        print::line(&format!("peer       {peer}"));
     }
     if let Some(files) = &magnet.select_only {
-        print_line(&format!("files      {files} only"));
+        print::line(&format!("files      {files} only"));
     }
     for tracker in &magnet.trackers {
-        print_line(&format!("tracker    {tracker} (not used)"));
+        print::line(&format!("tracker    {tracker} (not used)"));
     }
-    print_line(&format!("magnet     {magnet}"));
+    print::line(&format!("magnet     {magnet}"));
 }

@@ -1,18 +1,16 @@
 //! `magnes verify`: whether the data of a `.torrent` file are whole.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use magnes::model::{Bitfield, Block};
 use magnes::storage::{ExistingData, Layout, check_all, len_on_disk, survey};
 
 use super::Outcome;
 use super::exit::Exit;
 use super::files::{read_metainfo, threads};
-use super::report::print_line;
+use super::print;
 
 /// Check the data of a .torrent file.
 ///
@@ -36,15 +34,15 @@ pub(crate) fn run(args: VerifyArgs) -> Outcome {
     for (index, _) in layout.files().iter().enumerate().filter(|(_, file)| !file.padding) {
         if let Some(fault) = fault(&layout, index, missing[index]) {
             whole = false;
-            print_line(&format!("{}: {fault}", layout.path(index).display()));
+            print::line(&format!("{}: {fault}", layout.path(index).display()));
         }
     }
     let (done, all) = (have.count(), info.geometry().piece_count());
     if whole {
-        print_line(&format!("{}: complete, {all} pieces verified", info.name()));
+        print::line(&format!("{}: complete, {all} pieces verified", info.name()));
         return Ok(Exit::Done);
     }
-    print_line(&format!("{}: {done} of {all} pieces verified", info.name()));
+    print::line(&format!("{}: {done} of {all} pieces verified", info.name()));
     Ok(Exit::Failed)
 }
 
@@ -68,14 +66,8 @@ fn bad(missing: u32) -> String {
 
 fn check(layout: &Arc<Layout>) -> Bitfield {
     let unknown = survey(layout, ExistingData::Check, None).unknown;
-    let bar = match std::io::stderr().is_terminal() {
-        true => ProgressBar::new(unknown.len() as u64),
-        false => ProgressBar::hidden(),
-    };
-    bar.set_style(
-        ProgressStyle::with_template("checking {bar:24} {percent:>3}%  piece {pos} of {len}")
-            .expect("the template is valid"),
-    );
+    let bar = print::bar("checking {bar:24} {percent:>3}%  piece {pos} of {len}");
+    bar.set_length(unknown.len() as u64);
     let have = check_all(layout, &unknown, threads(), |checked| bar.set_position(checked as u64));
     bar.finish_and_clear();
     have

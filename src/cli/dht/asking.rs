@@ -1,5 +1,4 @@
 #![allow(clippy::disallowed_methods, reason = "the program starts its runtime and its timer")]
-#![allow(clippy::print_stdout, reason = "the answers go to stdout")]
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,7 +12,8 @@ use tokio::time::timeout;
 
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::report::{print_json, print_line};
+use crate::cli::print;
+use crate::cli::report::print_json;
 
 /// When a question is given up that has no other limit.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -50,10 +50,15 @@ pub(super) struct AskArgs {
 impl OutputArgs {
     /// Tells an answer: fields of a JSON object, or a line for people.
     pub(super) fn tell(&self, event: &str, fields: Value, text: impl FnOnce() -> String) {
+        self.tell_lines(event, fields, || vec![text()]);
+    }
+
+    /// The same for an answer of several lines.
+    pub(super) fn tell_lines(&self, event: &str, fields: Value, lines: impl FnOnce() -> Vec<String>) {
         if self.json {
             print_json(event, fields);
         } else {
-            print_line(&text());
+            lines().iter().for_each(|line| print::line(line));
         }
     }
 }

@@ -1,7 +1,3 @@
-#![allow(clippy::print_stdout, reason = "the value goes to stdout")]
-
-use std::io::Write;
-
 use clap::Args;
 use magnes::model::{Magnet, PublisherLink};
 use magnes_dht::{Dht, Item, MutableItem, Target, item};
@@ -12,6 +8,7 @@ use super::hex::{self, Salt};
 use super::value;
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::print;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -105,9 +102,11 @@ fn wanted(args: &GetArgs) -> Result<Wanted, Failure> {
 fn tell(args: &GetArgs, output: &OutputArgs, item: &Item, holders: Option<usize>) {
     let value = item.value();
     if args.raw {
-        let mut stdout = std::io::stdout().lock();
-        // Whoever closed the pipe does not want it.
-        let _ = stdout.write_all(value).and_then(|()| stdout.flush());
+        // A terminal is not steered by what a stranger put.
+        match print::is_stdout_terminal() {
+            true => print::line(&value.escape_ascii().to_string()),
+            false => print::raw(value),
+        }
         return;
     }
     let torrent = item::parse_torrent_pointer(value).map(Magnet::new);
@@ -129,8 +128,8 @@ fn tell(args: &GetArgs, output: &OutputArgs, item: &Item, holders: Option<usize>
         fields.insert("info_hash".into(), json!(magnet.info_hash.to_string()));
         fields.insert("magnet".into(), json!(magnet.to_string()));
     }
-    output.tell("item", fields, || match torrent {
-        Some(magnet) => magnet.to_string(),
+    output.tell_lines("item", fields, || match torrent {
+        Some(magnet) => vec![magnet.to_string()],
         None => value::shown(value),
     });
 }

@@ -39,8 +39,8 @@ pub(super) fn run(args: &KeygenArgs, output: &OutputArgs) -> Outcome {
     write(&args.file, &secret)?;
     let key = SigningKey::from_bytes(&secret).verifying_key().to_bytes();
     let link = PublisherLink::new(key).to_string();
-    let fields = json!({ "key": hex::encode(&key), "magnet": link, "file": args.file });
-    output.tell("key", fields, || format!("public key {}\n{link}", hex::encode(&key)));
+    let fields = json!({ "key": hex::encode(&key), "magnet": link.clone(), "file": args.file.display().to_string() });
+    output.tell_lines("key", fields, || vec![format!("public key {}", hex::encode(&key)), link]);
     Ok(Exit::Done)
 }
 

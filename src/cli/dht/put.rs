@@ -154,10 +154,10 @@ fn tell(output: &OutputArgs, outcome: &PutOutcome, mut fields: Value, place: imp
         fields.insert("refused".into(), refused.collect());
         fields.insert("elapsed_s".into(), json!(outcome.elapsed.as_secs_f64()));
     }
-    output.tell("put", fields, || {
+    output.tell_lines("put", fields, || {
         let taken = format!("{} of {} nodes took it", outcome.acknowledged, outcome.asked);
         let refusals: String = refusals.iter().map(|refusal| format!("; {refusal}")).collect();
-        format!("{}\n{taken}{refusals}", place())
+        vec![place(), format!("{taken}{refusals}")]
     });
     Ok(Exit::Done)
 }

@@ -51,7 +51,7 @@ pub(super) fn run(args: &SampleArgs, output: &OutputArgs) -> Outcome {
             let unseen: Vec<String> = of_one.info_hashes.iter().map(ToString::to_string).collect();
             let unseen: Vec<String> = unseen.into_iter().filter(|text| found.insert(text.clone())).collect();
             if output.json || !unseen.is_empty() {
-                output.tell("samples", fields, || unseen.join("\n"));
+                output.tell_lines("samples", fields, || unseen);
             }
         }
         match samples.outcome() {

@@ -61,13 +61,13 @@ fn tell_outcome(output: &OutputArgs, target: &Target, outcome: &LookupOutcome) {
         "elapsed_s": outcome.elapsed.as_secs_f64(),
         "closest": outcome.closest.iter().map(closest).collect::<Vec<_>>(),
     });
-    output.tell("traced", fields, || {
+    output.tell_lines("traced", fields, || {
         let (asked, answered, seconds) = (outcome.asked, outcome.answered, outcome.elapsed.as_secs_f64());
-        let mut text = format!("{answered} of {asked} nodes answered within {seconds:.3} s; the nearest:");
+        let mut lines = vec![format!("{answered} of {asked} nodes answered within {seconds:.3} s; the nearest:")];
         for contact in &outcome.closest {
-            text += &format!("\n         {:>3} bits  {}  {}", bits(target, &contact.id), contact.id, contact.addr);
+            lines.push(format!("         {:>3} bits  {}  {}", bits(target, &contact.id), contact.id, contact.addr));
         }
-        text
+        lines
     });
 }
 

@@ -15,14 +15,11 @@ pub(super) fn text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// A value for people: its text as it is, without what could steer a terminal, anything else bencoded and escaped.
-pub(super) fn shown(value: &[u8]) -> String {
+/// A value for people, in lines: its text, anything else bencoded and escaped.
+pub(super) fn shown(value: &[u8]) -> Vec<String> {
     match text(value) {
-        Some(text) => {
-            let plain = |letter: char| if letter.is_control() && letter != '\n' { '\u{fffd}' } else { letter };
-            text.chars().map(plain).collect()
-        }
-        None => value.escape_ascii().to_string(),
+        Some(text) => text.split('\n').map(str::to_owned).collect(),
+        None => vec![value.escape_ascii().to_string()],
     }
 }
 
@@ -33,10 +30,9 @@ mod tests {
     #[test]
     fn text_is_shown_as_it_is_and_the_rest_escaped() {
         assert_eq!(of_bytes(b"Hello World!"), b"12:Hello World!");
-        assert_eq!(shown(b"12:Hello World!"), "Hello World!");
-        assert_eq!(shown(b"6:a\x1b[2Jb"), "a\u{fffd}[2Jb");
-        assert_eq!(shown(b"2:\xff\x00"), "2:\\xff\\x00");
-        assert_eq!(shown(b"d1:ai1ee"), "d1:ai1ee");
+        assert_eq!(shown(b"12:Hello\nWorld!"), ["Hello", "World!"]);
+        assert_eq!(shown(b"2:\xff\x00"), ["2:\\xff\\x00"]);
+        assert_eq!(shown(b"d1:ai1ee"), ["d1:ai1ee"]);
         assert_eq!((text(b"i1e"), text(b"1:ab"), text(b"2:ab")), (None, None, Some("ab")));
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct NodeArgs {
     json: bool,
     /// Print nothing but errors.
     #[arg(long, short, conflicts_with = "json")]
-    quiet: bool,
+    pub(crate) quiet: bool,
     /// Seconds between two tellings of the status, on a terminal and in JSON.
     #[arg(long, value_name = "SECS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     status_interval: u64,

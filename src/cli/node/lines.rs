@@ -10,20 +10,18 @@ use serde_json::{Map, Value, json};
 use super::status::{Rates, Status};
 
 /// Four lines for a terminal.
-pub(super) fn block(status: &Status, rates: &Rates) -> String {
+pub(super) fn block(status: &Status, rates: &Rates) -> [String; 4] {
     let rate_in = HumanBytes(rates.per_s(|traffic| traffic.bytes_in) as u64);
     let rate_out = HumanBytes(rates.per_s(|traffic| traffic.bytes_out) as u64);
     let incoming = rates.grown(|traffic| names(&traffic.queries_in));
     let outgoing = rates.grown(|traffic| names(&traffic.queries_out));
     let drops = rates.grown(|traffic| traffic.drops.iter().collect::<Vec<_>>());
-    format!(
-        "{}\n  in   {rate_in}/s  {}\n  out  {rate_out}/s  {}\n  dropped {} in all  {}",
+    [
         summary(status),
-        rates_text(&incoming, "queries"),
-        rates_text(&outgoing, "queries"),
-        status.stats.traffic.drops.total(),
-        rates_text(&drops, "drops"),
-    )
+        format!("  in   {rate_in}/s  {}", rates_text(&incoming, "queries")),
+        format!("  out  {rate_out}/s  {}", rates_text(&outgoing, "queries")),
+        format!("  dropped {} in all  {}", status.stats.traffic.drops.total(), rates_text(&drops, "drops")),
+    ]
 }
 
 /// One line for a log.

@@ -1,0 +1,192 @@
+//! The one place that writes to stdout and stderr: nothing that a stranger wrote steers a terminal, and a reader that
+//! is gone, or a full disk behind a redirection, is no reason to stop.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
+use serde_json::Value;
+
+/// What is drawn in place on the terminal's last lines. The terminal is the process's; so is this.
+static DRAWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
+
+/// One line of a result on stdout.
+pub(crate) fn line(text: &str) {
+    let line = format!("{}\n", printable(text));
+    above_bar(|| to_stdout(line.as_bytes()));
+}
+
+/// One JSON value on a line of stdout. JSON has its own escapes: its reader gets the text as it is.
+pub(crate) fn json(value: &Value) {
+    to_stdout(format!("{value}\n").as_bytes());
+}
+
+/// Bytes on stdout that were asked for as they are.
+pub(crate) fn raw(bytes: &[u8]) {
+    to_stdout(bytes);
+}
+
+/// One line for people on stderr.
+pub(crate) fn note(text: &str) {
+    let line = format!("{}\n", printable(text));
+    above_bar(|| to_stderr(line.as_bytes()));
+}
+
+/// What did not go as it should, and stops nothing.
+pub(crate) fn warning(text: &str) {
+    note(&format!("warning: {text}"));
+}
+
+/// Why the program fails.
+pub(crate) fn failure(text: &str) {
+    note(&format!("magnes: {text}"));
+}
+
+/// A line of the log, which is escaped already and has colours of its own.
+pub(super) fn log_line(line: &[u8]) {
+    above_bar(|| to_stderr(line));
+}
+
+/// What clap has to say about the arguments, in its colours unless it quotes what could steer a terminal. Returns whether
+/// that is a failure: help is none.
+pub(super) fn clap(error: &clap::Error) -> bool {
+    let text = error.to_string();
+    if text.lines().all(|line| matches!(printable(line), Cow::Borrowed(_))) {
+        // Whoever closed the pipe does not want it.
+        let _ = error.print();
+    } else {
+        text.lines().for_each(note);
+    }
+    error.use_stderr()
+}
+
+/// Whether stdout is a terminal.
+pub(crate) fn is_stdout_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Whether stderr is a terminal.
+pub(crate) fn is_stderr_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// What is drawn in place on stderr, below all lines; hidden unless stderr is a terminal. The last one made is drawn.
+pub(crate) fn bar(template: &str) -> ProgressBar {
+    if !is_stderr_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));
+    *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
+    bar
+}
+
+/// Shows lines in place of what `bar` showed, each cut to the width of the terminal.
+pub(crate) fn draw(bar: &ProgressBar, lines: &[String]) {
+    let columns = columns();
+    let cut: Vec<String> = lines.iter().map(|line| fit(&printable(line), columns)).collect();
+    bar.set_message(cut.join("\n"));
+}
+
+/// Columns of the terminal that stderr is, less two for the sign of life at the start of what is drawn.
+pub(crate) fn columns() -> usize {
+    usize::from(console::Term::stderr().size().1).saturating_sub(2)
+}
+
+/// A text cut to a width in columns, with an ellipsis in place of what does not fit.
+pub(crate) fn fit(text: &str, columns: usize) -> String {
+    if columns == 0 {
+        return String::new();
+    }
+    console::truncate_str(text, columns, "…").into_owned()
+}
+
+/// Columns that a text takes.
+pub(crate) fn width(text: &str) -> usize {
+    console::measure_text_width(text)
+}
+
+/// The text on one line, with escapes in place of whatever moves a cursor, ends a line, turns the writing direction or
+/// is not seen.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_steering) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_steering(letter) {
+            // Writing into a string does not fail.
+            let _ = write!(escaped, "{}", letter.escape_default());
+        } else {
+            escaped.push(letter);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn is_steering(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            // Marks, embeddings, overrides and isolates of the writing direction, and what Unicode deprecates.
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+            // Ends of lines and paragraphs.
+            | '\u{2028}' | '\u{2029}'
+            // A byte order mark, annotations, and tags: text that is not seen.
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Takes what is drawn away for as long as a line is written, so that neither breaks into the other.
+fn above_bar(write: impl FnOnce()) {
+    let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    match drawn.as_ref().and_then(WeakProgressBar::upgrade) {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+fn to_stdout(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    // A reader that is gone, or has no room, misses it.
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+}
+
+fn to_stderr(bytes: &[u8]) {
+    let _ = std::io::stderr().write_all(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_steers_a_terminal_is_escaped_and_everything_else_is_as_it_was() {
+        for text in ["", "plain", "a\\b", "Ünïcödé 名前 🏳️‍🌈", "نام‌ها", "{}\"'"] {
+            assert!(matches!(printable(text), Cow::Borrowed(same) if same == text), "{text}");
+        }
+        assert_eq!(printable("\x1b[2Jgone\ninfo hash  0000\r\x07"), "\\u{1b}[2Jgone\\ninfo hash  0000\\r\\u{7}");
+        assert_eq!(printable("a\u{9b}31mb\u{7f}"), "a\\u{9b}31mb\\u{7f}");
+        assert_eq!(printable("photo\u{202e}gpj.exe"), "photo\\u{202e}gpj.exe");
+    }
+
+    #[test]
+    fn no_control_of_any_kind_gets_through() {
+        let controls = (0..=0x9f).filter_map(char::from_u32).filter(|letter| letter.is_control());
+        let bidi = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
+        for letter in controls.chain(bidi.chars()).chain("\u{2028}\u{2029}\u{feff}\u{e0041}".chars()) {
+            let shown = printable(&letter.to_string()).into_owned();
+            assert!(shown.starts_with('\\') && shown.is_ascii(), "{letter:?}: {shown:?}");
+            assert!(!shown.contains(char::is_control), "{letter:?}: {shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_by_the_columns_it_takes() {
+        assert_eq!(fit("waiting", 7), "waiting");
+        assert_eq!(fit("waiting", 6), "waiti…");
+        let wide = fit("名前名前名前", 8);
+        assert!(wide.ends_with('…') && width(&wide) <= 8, "{wide}");
+        assert_eq!(fit("anything", 0), "");
+    }
+}
