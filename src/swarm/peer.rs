@@ -34,6 +34,9 @@ const PACE_WEIGHT: u32 = 8;
 /// Haves of a peer that are kept before the metadata are known.
 const EARLY_HAVES_MAX: usize = 10_000;
 
+/// A peer whose socket takes nothing for so long does not read what it asked for. Sockets of slow lines take much at once,
+/// and then nothing for a while.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// Ports of DHT nodes that are taken from one peer: it has one node, which may move.
 const PORTS_MAX: u8 = 2;
 
@@ -127,6 +130,11 @@ impl Peer {
         let is_left = *left >= cost;
         *left -= if is_left { cost } else { 0 };
         is_left
+    }
+
+    /// Whether it does not read what it asked for, however slow its line is.
+    pub(super) fn is_stuck(&self, now: Instant) -> bool {
+        self.serves.blocked_for(now) >= STUCK_AFTER
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What one peer asked us for, and how far we are with it.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::model::{BLOCK_LEN, Block};
 
@@ -29,6 +30,8 @@ pub(super) struct Serves {
     queued_bytes: u32,
     /// Bytes of the first block of `queued` that are sent.
     front_sent: u32,
+    /// When the socket took something last, or the first block of `queued` came there.
+    taken_at: Option<Instant>,
 }
 
 /// Consecutive requests that one read serves.
@@ -54,6 +57,12 @@ impl Serves {
     /// Whether blocks are on their way to the socket.
     pub(super) fn has_queued(&self) -> bool {
         !self.queued.is_empty()
+    }
+
+    /// How long the socket has taken nothing of what waits for it.
+    pub(super) fn blocked_for(&self, now: Instant) -> Duration {
+        let since = self.taken_at.filter(|_| self.has_queued());
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     /// What the runs being read cost.
@@ -93,13 +102,17 @@ impl Serves {
     }
 
     /// A block is on its way to the socket.
-    pub(super) fn push_queued(&mut self, len: u32) {
+    pub(super) fn push_queued(&mut self, now: Instant, len: u32) {
+        if self.queued.is_empty() {
+            self.taken_at = Some(now);
+        }
         self.queued.push_back(len);
         self.queued_bytes += len;
     }
 
     /// So many bytes of blocks reached the socket.
-    pub(super) fn handle_sent(&mut self, payload_bytes: u32) {
+    pub(super) fn handle_sent(&mut self, now: Instant, payload_bytes: u32) {
+        self.taken_at = Some(now);
         let sent = payload_bytes.min(self.queued_bytes);
         self.queued_bytes -= sent;
         self.front_sent += sent;
@@ -133,6 +146,7 @@ impl Serves {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests begin somewhere in time")]
 mod tests {
     use super::*;
     use crate::model::PieceIndex;
@@ -143,6 +157,7 @@ mod tests {
 
     #[test]
     fn tiny_requests_cost_a_block_each_read_and_are_bounded_by_their_number() {
+        let now = Instant::now();
         let mut serves = Serves::default();
         // Every other byte: no two make a run.
         serves.waiting.extend((0..2000).map(|number| block(2 * number, 1)));
@@ -155,29 +170,43 @@ mod tests {
         while let Some(run) = serves.next_run() {
             let read = serves.take_run(&run).unwrap();
             assert!(read.requests.len() <= RUN_REQUESTS_MAX);
-            read.requests.iter().for_each(|request| serves.push_queued(request.len));
+            read.requests.iter().for_each(|request| serves.push_queued(now, request.len));
             serves.check_invariants();
         }
         assert_eq!(serves.queued.len(), QUEUED_MAX, "the socket takes nothing");
-        serves.handle_sent(RUN_REQUESTS_MAX as u32);
+        serves.handle_sent(now, RUN_REQUESTS_MAX as u32);
         assert!(serves.next_run().is_some());
     }
 
     #[test]
     fn sent_and_taken_back_blocks_free_exactly_their_room() {
+        let now = Instant::now();
         let mut serves = Serves::default();
-        [10, 20, 10, 30].into_iter().for_each(|len| serves.push_queued(len));
-        serves.handle_sent(5);
+        [10, 20, 10, 30].into_iter().for_each(|len| serves.push_queued(now, len));
+        serves.handle_sent(now, 5);
         serves.check_invariants();
         // The first is under way: the other of that length goes.
         serves.take_queued(10);
         serves.check_invariants();
         assert_eq!(serves.queued, [10, 20, 30]);
-        serves.handle_sent(5 + 20 + 29);
+        serves.handle_sent(now, 5 + 20 + 29);
         serves.check_invariants();
         assert_eq!((serves.queued_bytes, serves.front_sent), (1, 29));
-        serves.handle_sent(100);
+        serves.handle_sent(now, 100);
         serves.check_invariants();
         assert!(serves.is_idle());
+    }
+
+    #[test]
+    fn who_reads_nothing_is_blocked_until_it_reads() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut serves = Serves::default();
+        assert_eq!(serves.blocked_for(start + second), Duration::ZERO, "nothing waits for it");
+        serves.push_queued(start, 10);
+        serves.push_queued(start + second, 10);
+        assert_eq!(serves.blocked_for(start + 3 * second), 3 * second);
+        serves.handle_sent(start + 3 * second, 1);
+        assert_eq!(serves.blocked_for(start + 4 * second), second);
     }
 }

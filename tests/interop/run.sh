@@ -3,6 +3,7 @@
 # on 127.0.0.1.
 #   tests/interop/run.sh [--size BYTES] [CASE..]      the cases are listed by --list
 #   tests/interop/run.sh bootstrap-node               only that clients begin with a node of ours; part of a run without arguments
+#   tests/interop/run.sh hostile [--help]             what rude peers cost a seed of ours; part of a run without arguments
 #   tests/interop/run.sh compare [--help]             how fast we are beside libtorrent: bench/transfer.py
 #   tests/interop/run.sh compare-dht [--help]         how fast our DHT node is beside others: bench/dht.py
 # Needs Python 3.10+ and a C compiler. libtorrent is installed from PyPI into ~/.cache/magnes-interop; aria2 and transmission
@@ -63,6 +64,10 @@ fi
 export MAGNES
 
 case $what in
+hostile)
+    shift
+    exec "$python" "$here/hostile.py" "$@"
+    ;;
 compare)
     shift
     exec "$python" "$root/bench/transfer.py" "$@"
@@ -88,5 +93,6 @@ if [ "$what" = bootstrap-node ]; then
 fi
 "$python" "$here/interop.py" "$@"
 if [ $# = 0 ]; then
-    exec "$python" "$here/bootstrap.py"
+    "$python" "$here/bootstrap.py"
+    exec "$python" "$here/hostile.py" --size 16 --rounds 1 --settle 1
 fi

@@ -71,7 +71,7 @@ impl Torrent {
             }
             DiskEvent::Hashed { piece, verified: false, digests } => self.handle_failed(now, piece, digests),
             DiskEvent::Lost { piece } => self.handle_lost(now, piece),
-            DiskEvent::Read { peer, run, data } => self.handle_read(peer, &run, data),
+            DiskEvent::Read { peer, run, data } => self.handle_read(now, peer, &run, data),
         }
     }
 

@@ -62,6 +62,8 @@ pub struct Torrent {
     reading: u64,
     /// Blocks that choked peers may have yet.
     courtesy: Allowance,
+    /// When a block, or part of one, reached the socket of any peer last.
+    sent_at: Instant,
     down: Rate,
     up: Rate,
     /// Blocks that were asked for are free again, and others may have room for them.
@@ -96,6 +98,7 @@ impl Torrent {
             unwritten: 0,
             reading: 0,
             courtesy: Allowance::for_courtesy(now),
+            sent_at: now,
             down: Rate::new(now, STATUS_WINDOW),
             up: Rate::new(now, STATUS_WINDOW),
             freed: false,

@@ -51,7 +51,8 @@ impl Torrent {
 /// How soon a peer gives way, the lowest first; `None`: it stays.
 fn rank(now: Instant, peer: &Peer) -> Option<u8> {
     let idle_for = now.saturating_duration_since(peer.active_at);
-    if peer.is_named || !peer.is_connected() || peer.asks.len() > 0 || !peer.serves.is_idle() {
+    let is_served = !peer.serves.is_idle() && !peer.is_stuck(now);
+    if peer.is_named || !peer.is_connected() || peer.asks.len() > 0 || is_served {
         return None;
     }
     let is_of_use = peer.useful > 0 || peer.they_interested;

@@ -68,6 +68,7 @@ impl Torrent {
         }
         self.ask_all(now);
         self.rescue_all(now);
+        self.choke_stuck(now);
         self.fill_slots(now);
     }
 

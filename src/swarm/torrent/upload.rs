@@ -17,6 +17,8 @@ const CANCELLED_MAX: usize = 256;
 const READING_MAX: u64 = 8 * 1024 * 1024;
 /// Who is unchoked and wants something asks for it within this time.
 const ASKS_WITHIN: Duration = Duration::from_secs(2);
+/// While nothing is sent to anybody for so long, peers that do not read keep nobody from a slot.
+const LINE_IDLE_AFTER: Duration = Duration::from_secs(3);
 /// A shorter request is served and counts as of no use: the convention is 16 KiB, and each one costs us as much as a block.
 const TINY_LEN: u32 = 4 * 1024;
 /// The longest request that is served (the convention is 16 KiB).
@@ -26,10 +28,11 @@ impl Torrent {
     /// Payload reached the socket of a peer.
     pub fn handle_sent(&mut self, now: Instant, key: PeerKey, payload_bytes: u32) {
         self.up.add(now, u64::from(payload_bytes));
+        self.sent_at = now;
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.up.add(now, u64::from(payload_bytes));
             peer.active_at = now;
-            peer.serves.handle_sent(payload_bytes);
+            peer.serves.handle_sent(now, payload_bytes);
             self.pump(key);
         }
     }
@@ -112,7 +115,7 @@ impl Torrent {
         }
     }
 
-    pub(super) fn handle_read(&mut self, key: PeerKey, run: &Block, data: Option<Bytes>) {
+    pub(super) fn handle_read(&mut self, now: Instant, key: PeerKey, run: &Block, data: Option<Bytes>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(reading) = peer.serves.take_run(run) else { return };
         let data = data.filter(|data| data.len() == run.len as usize);
@@ -126,7 +129,7 @@ impl Torrent {
             let start = (block.begin - run.begin) as usize;
             let data = data.slice(start..start + block.len as usize);
             if let Some(peer) = self.peers.get_mut(&key) {
-                peer.serves.push_queued(block.len);
+                peer.serves.push_queued(now, block.len);
             }
             self.send(key, Message::Piece { piece: block.piece, begin: block.begin, data });
         }
@@ -149,8 +152,11 @@ impl Torrent {
     /// gets everything as fast as it asks, takes nothing from others.
     pub(super) fn served(&self, now: Instant) -> usize {
         let about_to_ask = |peer: &Peer| peer.unchoked_at.is_some_and(|since| now < since + ASKS_WITHIN);
-        let takes_slot =
-            |peer: &&Peer| !peer.we_choke && peer.they_interested && (!peer.serves.is_idle() || about_to_ask(peer));
+        // With nothing sent to anybody, it is not our line that those wait for whose sockets take nothing.
+        let line_is_idle = now.saturating_duration_since(self.sent_at) >= LINE_IDLE_AFTER;
+        let is_blocked = |peer: &Peer| line_is_idle && peer.serves.blocked_for(now) >= LINE_IDLE_AFTER;
+        let waits = |peer: &Peer| !peer.serves.is_idle() && !is_blocked(peer);
+        let takes_slot = |peer: &&Peer| !peer.we_choke && peer.they_interested && (waits(peer) || about_to_ask(peer));
         self.peers.values().filter(takes_slot).count()
     }
 
@@ -162,6 +168,7 @@ impl Torrent {
             .peers
             .iter()
             .filter(|(_, peer)| peer.we_choke && peer.they_interested && peer.is_connected())
+            .filter(|(_, peer)| !peer.is_stuck(now))
             .map(|(key, _)| *key)
             .collect();
         for key in waiting {
@@ -170,6 +177,15 @@ impl Torrent {
             }
             self.unchoke(now, key);
             free -= 1;
+        }
+    }
+
+    /// Chokes who does not read what it asked for: the slot is for others, and what waits for it is memory for nothing.
+    pub(super) fn choke_stuck(&mut self, now: Instant) {
+        let stuck = |peer: &Peer| !peer.we_choke && peer.is_stuck(now);
+        let keys: Vec<PeerKey> = self.peers.iter().filter(|(_, peer)| stuck(peer)).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.choke(now, key);
         }
     }
 
@@ -184,7 +200,7 @@ impl Torrent {
             .filter(|(_, peer)| peer.is_connected())
             .map(|(key, peer)| Candidate {
                 peer: *key,
-                interested: peer.they_interested,
+                interested: peer.they_interested && !peer.is_stuck(now),
                 snubbed: peer.asks.snubbed,
                 connected_at: peer.connected_at,
                 unchoked_at: peer.unchoked_at,
