@@ -13,6 +13,11 @@ use crate::{Contact, NodeId};
 
 /// After this a query has failed.
 const FAIL: Duration = Duration::from_secs(3);
+/// A timer that is so late is the first after the process stood still (a suspended laptop): what was answered meanwhile
+/// waits to be read, and is read before anybody's silence counts.
+const STANDSTILL: Duration = Duration::from_secs(2);
+/// How long that may take.
+const READ_FIRST: Duration = Duration::from_secs(1);
 /// Queries under way at most: beyond this the oldest answers would be lost in the noise anyway.
 const TRANSACTIONS_MAX: usize = 4096;
 
@@ -146,7 +151,12 @@ impl Transactions {
 
     /// The next query that has been silent for too long, if one is due. `Failed` ends it.
     pub(crate) fn poll_silent(&mut self, now: Instant) -> Option<(Silence, Transaction)> {
-        let (_, id) = self.timers.first().copied().filter(|(due, _)| *due <= now)?;
+        let (due, id) = self.timers.first().copied().filter(|(due, _)| *due <= now)?;
+        let late = now - due;
+        if late >= STANDSTILL {
+            self.postpone(late + READ_FIRST);
+            return None;
+        }
         self.timers.pop_first();
         let waiting = self.by_id.get_mut(&id)?;
         let (silence, transaction) = (waiting.next, waiting.transaction);
@@ -161,6 +171,12 @@ impl Transactions {
         let due = waiting.due();
         self.timers.insert((due, id));
         Some((silence, transaction))
+    }
+
+    /// Counts the silence of every query later by so much.
+    fn postpone(&mut self, by: Duration) {
+        self.by_id.values_mut().for_each(|waiting| waiting.transaction.sent_at += by);
+        self.timers = self.by_id.iter().map(|(id, waiting)| (waiting.due(), *id)).collect();
     }
 
     /// Ends every query to an address that cannot be reached.
@@ -255,6 +271,22 @@ mod tests {
         }
         let expected = [(Silence::Stalled, STALL_MAX), (Silence::GivenUp, PATIENCE_START), (Silence::Failed, FAIL)];
         assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn after_a_standstill_answers_are_read_before_silence_counts() {
+        let start = Instant::now();
+        let mut chance = ChaCha8Rng::seed_from_u64(1);
+        let mut transactions = Transactions::default();
+        let ids = [1, 2].map(|port| transactions.begin(transaction(start, port), &mut chance).unwrap());
+        let now = start + Duration::from_secs(300);
+        assert!(transactions.poll_silent(now).is_none());
+        transactions.check_invariants();
+        assert!(transactions.finish(now, SOCKET, ([10, 0, 0, 1], 1).into(), &ids[0]).is_some());
+        let due = transactions.next_timeout().unwrap();
+        assert_eq!(due, now + READ_FIRST);
+        assert_eq!(transactions.poll_silent(due).map(|(silence, _)| silence), Some(Silence::Stalled));
+        transactions.check_invariants();
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep_until, timeout, timeout_at};
 
 use super::mail::{Admission, PeerMail, RouteRequest, TorrentMail, TorrentMailbox};
 use crate::model::{Block, InfoHash, PeerId};
@@ -99,9 +99,13 @@ pub(super) async fn accept(
 /// Reads until the peer has said which torrent it wants. `None` when it goes, errs or takes too long.
 async fn read_greeting(stream: &TcpStream, link: &mut Link) -> Option<InfoHash> {
     loop {
-        let now = Instant::now();
-        let deadline = link.next_timeout().unwrap_or(now).saturating_duration_since(now);
-        timeout(deadline, stream.readable()).await.ok()?.ok()?;
+        match timeout_at(link.next_timeout()?.into(), stream.readable()).await {
+            Ok(ready) => ready.ok()?,
+            Err(_) => {
+                link.handle_timeout(Instant::now()).ok()?;
+                continue;
+            }
+        }
         match stream.try_read_buf(link.recv_buf()) {
             Ok(0) => return None,
             Ok(_) => link.handle_received(Instant::now()).ok()?,

@@ -355,6 +355,12 @@ impl Asks {
         self.depth = 1;
     }
 
+    /// The process stood still: silence counts from here on, as what the peer sent meanwhile waits to be read.
+    pub(super) fn handle_standstill(&mut self, now: Instant) {
+        self.last_block_at = self.last_block_at.map(|_| now);
+        self.stalled_since = self.stalled_since.map(|_| now);
+    }
+
     /// Since when the peer is silent, while its requests are given to others.
     pub(super) fn stalled_since(&self) -> Option<Instant> {
         self.stalled_since

@@ -188,6 +188,12 @@ mod tests {
         let (handshake, id) =
             parse_handshake(b"d1:md11:ut_metadatai3ee13:metadata_sizei-5e1:pi70000e4:reqq1:xe").unwrap();
         assert_eq!((handshake, id), (ExtendedHandshake { ut_metadata: true, ..Default::default() }, Some(3)));
+        let (handshake, _) = parse_handshake(
+            b"d12:complete_agoi18446744073709551615e1:md4:othri18446744073709551616e11:ut_metadatai3ee4:reqqi99999999999999999999e1:pi5ee",
+        )
+        .unwrap();
+        let read = ExtendedHandshake { ut_metadata: true, port: Some(5), ..Default::default() };
+        assert_eq!(handshake, read, "numbers that do not fit count as absent");
         assert_eq!(parse_handshake(b"le"), Err(PeerFault::ExtensionMalformed));
         assert_eq!(parse_handshake(b"d1:m"), Err(PeerFault::ExtensionMalformed));
     }
@@ -203,6 +209,10 @@ mod tests {
         let huge = b"d8:msg_typei1e5:piecei0e10:total_sizei4000000000ee";
         assert_eq!(parse_metadata(huge), Err(PeerFault::MetadataTooLong(4_000_000_000)));
         assert_eq!(parse_metadata(b"d8:msg_typei9e5:piecei0ee"), Ok(None));
+        let odd = b"d8:msg_typei0e5:piecei7e1:zi18446744073709551616ee";
+        assert_eq!(parse_metadata(odd), Ok(Some(MetadataMessage::Request { piece: 7 })));
+        let needed = b"d8:msg_typei0e5:piecei18446744073709551616ee";
+        assert_eq!(parse_metadata(needed), Err(PeerFault::ExtensionMalformed));
         assert_eq!(parse_metadata(b"d5:piecei0ee"), Err(PeerFault::ExtensionMalformed));
     }
 }

@@ -17,6 +17,9 @@ use super::{ExtendedHandshake, Features, Message, MetadataMessage, PeerFault, Pe
 const EAGER_LEN_MAX: usize = 256 * 1024;
 /// A link that received nothing for this long gives its receive buffer back.
 const RELEASE_AFTER: Duration = Duration::from_secs(5);
+/// A peer whose time is over has this much longer. The call that finds it so may be the first after the process stood still
+/// for minutes (a suspended laptop), and what waits in the socket is read before anybody is judged.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// The longest bitfield of a torrent whose info dictionary is accepted: 20 bytes of it a piece.
 const BITFIELD_LEN_MAX: u32 = (INFO_LEN_MAX / 20 / 8) as u32 + 1;
 
@@ -117,6 +120,8 @@ pub struct Link {
     opened_at: Instant,
     received_at: Instant,
     sent_at: Instant,
+    /// When the peer has failed, once its time is over.
+    last_call: Option<Instant>,
 }
 
 impl Link {
@@ -144,6 +149,7 @@ impl Link {
             opened_at: now,
             received_at: now,
             sent_at: now,
+            last_call: None,
         }
     }
 
@@ -169,6 +175,9 @@ impl Link {
         let read = self.recv.note_read();
         if read > 0 {
             self.received_at = now;
+            if matches!(self.state, State::Open(_)) {
+                self.last_call = None;
+            }
             self.stats.received_bytes += read as u64;
         }
         self.parse_or_fail()
@@ -242,8 +251,8 @@ impl Link {
         let release = self.recv.is_releasable().then(|| self.received_at + RELEASE_AFTER);
         let due = match self.state {
             State::Failed(_) => return None,
-            State::Open(_) => self.idle_at().min(self.keep_alive_at()),
-            _ => self.opened_at + self.config.handshake_timeout,
+            State::Open(_) => self.fails_at().min(self.keep_alive_at()),
+            _ => self.fails_at(),
         };
         Some(release.map_or(due, |release| release.min(due)))
     }
@@ -252,12 +261,15 @@ impl Link {
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), PeerFault> {
         let fault = match self.state {
             State::Failed(fault) => return Err(fault),
-            State::Open(_) => (now >= self.idle_at()).then_some(PeerFault::IdleTimeout),
-            _ => (now >= self.opened_at + self.config.handshake_timeout).then_some(PeerFault::HandshakeTimeout),
+            State::Open(_) => PeerFault::IdleTimeout,
+            _ => PeerFault::HandshakeTimeout,
         };
-        if let Some(fault) = fault {
-            self.state = State::Failed(fault);
-            return Err(fault);
+        if now >= self.fails_at() {
+            if self.last_call.is_some() {
+                self.state = State::Failed(fault);
+                return Err(fault);
+            }
+            self.last_call = Some(now + LAST_CALL);
         }
         if self.recv.is_releasable() && now >= self.received_at + RELEASE_AFTER {
             self.recv.release();
@@ -283,8 +295,13 @@ impl Link {
         assert!(self.ut_metadata_theirs != Some(0), "0 is the extension handshake");
     }
 
-    fn idle_at(&self) -> Instant {
-        self.received_at + self.config.idle_timeout
+    /// When the peer's time is over, or when its last call ends.
+    fn fails_at(&self) -> Instant {
+        let due = match self.state {
+            State::Open(_) => self.received_at + self.config.idle_timeout,
+            _ => self.opened_at + self.config.handshake_timeout,
+        };
+        self.last_call.unwrap_or(due)
     }
 
     fn keep_alive_at(&self) -> Instant {
@@ -351,6 +368,7 @@ impl Link {
     fn establish(&mut self, theirs: &Handshake) {
         let features = self.config.features.both(theirs.features);
         self.state = State::Open(features);
+        self.last_call = None;
         if features.extension {
             let extended = self.config.extended.clone();
             self.queue_extended(features, HANDSHAKE_ID, |out| extension::encode_handshake(&extended, out))

@@ -137,8 +137,33 @@ fn silence_is_kept_alive_and_then_ended() {
     transfer(now, &mut a, &mut b).unwrap();
     assert_eq!(events(&mut b), [LinkEvent::Message(Message::KeepAlive)]);
     now = opened + Duration::from_secs(130);
+    a.handle_timeout(now).unwrap();
+    now = a.next_timeout().unwrap();
+    assert_eq!(now, opened + Duration::from_secs(131));
     assert_eq!(a.handle_timeout(now), Err(PeerFault::IdleTimeout));
     b.handle_timeout(now).unwrap();
+}
+
+#[test]
+fn after_a_standstill_what_waits_in_the_socket_is_read_before_a_peer_is_judged() {
+    let opened = start();
+    let (mut a, _) = open(opened);
+    let now = opened + Duration::from_secs(600);
+    a.handle_timeout(now).unwrap();
+    receive(now, &mut a, &[0; 4]).unwrap();
+    let mut due = now;
+    while due < now + Duration::from_secs(130) {
+        a.handle_timeout(due).unwrap();
+        due = a.next_timeout().unwrap();
+    }
+    assert_eq!(due, now + Duration::from_secs(130), "its silence counts from what was read");
+
+    let mut link = Link::incoming(opened, config(1));
+    link.handle_timeout(now).unwrap();
+    let greeting =
+        Handshake { features: Features::ALL, info_hash: InfoHash::new([7; 20]), peer_id: PeerId::new([2; 20]) };
+    receive(now, &mut link, &greeting.encode()).unwrap();
+    assert!(matches!(events(&mut link)[..], [LinkEvent::Greeting { .. }]));
 }
 
 #[test]
@@ -147,7 +172,10 @@ fn a_handshake_has_to_come_in_time() {
     let mut link = Link::incoming(now, config(1));
     receive(now, &mut link, b"\x13Bit").unwrap();
     link.handle_timeout(now + Duration::from_secs(14)).unwrap();
-    assert_eq!(link.handle_timeout(now + Duration::from_secs(15)), Err(PeerFault::HandshakeTimeout));
+    link.handle_timeout(now + Duration::from_secs(15)).unwrap();
+    // Bytes that are no handshake yet gain no time.
+    receive(now, &mut link, b"T").unwrap();
+    assert_eq!(link.handle_timeout(now + Duration::from_secs(16)), Err(PeerFault::HandshakeTimeout));
 }
 
 #[test]

@@ -281,9 +281,10 @@ fn bytes<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Error> {
     if reader.kind()? == Kind::Bytes { reader.bytes().map(Some) } else { Ok(None) }
 }
 
-/// An integer, or none if the value is of another type.
+/// An integer, or none if the value is of another type or does not fit in 64 bits. What is no integer at all, though it
+/// begins like one, is an error once it is skipped.
 fn int(reader: &mut Reader<'_>) -> Result<Option<i64>, Error> {
-    if reader.kind()? == Kind::Int { reader.int().map(Some) } else { Ok(None) }
+    if reader.kind()? == Kind::Int { Ok(reader.int().ok()) } else { Ok(None) }
 }
 
 fn read_want(reader: &mut Reader<'_>) -> Result<Want, Error> {
@@ -311,7 +312,7 @@ fn read_error<'a>(reader: &mut Reader<'a>) -> Result<Option<(i64, &'a [u8])>, Er
     let mut list = reader.list()?;
     while let Some(item) = list.item()? {
         match item.kind()? {
-            Kind::Int if code.is_none() => code = Some(item.int()?),
+            Kind::Int if code.is_none() => code = int(item)?,
             Kind::Bytes if text.is_empty() => text = item.bytes()?,
             _ => {}
         }

@@ -288,6 +288,7 @@ fn oddities_of_real_messages_do_no_harm() {
         b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qetrailing",
         b"d1:ad2:id20:abcdefghij01234567891:zli1ei2eee2:ip3:abc1:q4:ping1:t2:aa1:xde1:y1:qe",
         b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping2:ro1:11:t2:aa1:vi7e1:y1:qe",
+        b"d1:ad2:id20:abcdefghij01234567894:porti99999999999999999999e4:seedi18446744073709551616e1:zi-18446744073709551616ee1:q4:ping2:roi18446744073709551616e1:t2:aa1:y1:qe",
     ] {
         assert_eq!(Message::decode(datagram), Ok(ping), "{}", datagram.escape_ascii());
     }
@@ -313,6 +314,7 @@ fn broken_queries_are_named_and_answered_and_the_rest_is_silence() {
         (&b""[..], KrpcFault::NotBencode, false),
         (b"i1e", KrpcFault::NotBencode, false),
         (b"d1:t2:aa1:y1:q", KrpcFault::NotBencode, false),
+        (b"d2:roi1x2e1:t2:aa1:y1:qe", KrpcFault::NotBencode, false),
         (b"d1:y1:qe", KrpcFault::NoTransactionId, false),
         (b"d1:t2:aae", KrpcFault::NoType, false),
         (b"d1:t2:aa1:y1:ze", KrpcFault::NoType, false),

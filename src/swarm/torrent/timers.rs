@@ -13,6 +13,8 @@ const TICK: Duration = Duration::from_secs(1);
 const STALL: Duration = Duration::from_secs(20);
 /// A peer that sends nothing for so long is snubbed: it gets only the optimistic slot (Cohen 2003, "anti-snubbing").
 const SNUB: Duration = Duration::from_secs(60);
+/// A tick that comes so late is the first after the process stood still (a suspended laptop): nobody's silence counts then.
+const STANDSTILL: Duration = Duration::from_secs(5);
 
 impl Torrent {
     /// When [`Torrent::handle_timeout`] is to be called next.
@@ -34,6 +36,9 @@ impl Torrent {
             return;
         }
         if now >= self.next_tick {
+            if now.saturating_duration_since(self.next_tick) >= STANDSTILL {
+                self.peers.values_mut().for_each(|peer| peer.asks.handle_standstill(now));
+            }
             self.next_tick = now + TICK;
             self.tick(now);
         }
@@ -87,5 +92,60 @@ impl Torrent {
         for block in blocks {
             self.send(key, Message::Cancel(block));
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash};
+    use crate::swarm::event::{Hello, Output};
+    use crate::swarm::torrent::TorrentConfig;
+
+    /// A torrent of one piece that asked a peer for its blocks.
+    fn asking(now: Instant) -> Torrent {
+        let config =
+            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Torrent::new(config, [3; 32], now);
+        let len = u64::from(4 * BLOCK_LEN);
+        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::empty(1));
+        let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
+        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: false, dht: false });
+        torrent.handle_messages(now, peer, &mut vec![Message::HaveAll, Message::Unchoke]);
+        torrent
+    }
+
+    fn cancels(torrent: &mut Torrent) -> usize {
+        let outputs = std::iter::from_fn(|| torrent.poll_output());
+        outputs.filter(|output| matches!(output, Output::Send { message: Message::Cancel(_), .. })).count()
+    }
+
+    #[test]
+    fn silence_counts_while_the_process_runs_and_not_while_it_stands_still() {
+        let start = Instant::now();
+        let mut torrent = asking(start);
+        let mut now = start;
+        while now < start + STALL {
+            torrent.handle_timeout(now);
+            now += TICK;
+        }
+        assert_eq!(cancels(&mut torrent), 0);
+        torrent.handle_timeout(now);
+        assert!(cancels(&mut torrent) > 0, "it was silent for all that time");
+
+        let mut torrent = asking(start);
+        torrent.handle_timeout(start);
+        let mut now = start + Duration::from_secs(600);
+        let awake = now;
+        while now < awake + STALL {
+            torrent.handle_timeout(now);
+            assert_eq!((cancels(&mut torrent), torrent.snubbed_count()), (0, 0), "at {:?}", now - awake);
+            now += TICK;
+        }
+        torrent.handle_timeout(now);
+        assert!(cancels(&mut torrent) > 0);
     }
 }
