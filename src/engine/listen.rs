@@ -3,19 +3,17 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
+use super::greetings::Greetings;
 use super::mail::RouteRequest;
 use super::peer_task;
 use crate::wire::LinkConfig;
 
-/// Incoming connections whose torrent is not known yet. More than this at once is no swarm but a flood.
-const GREETINGS_MAX: usize = 128;
 const BACKLOG: i32 = 256;
 /// How long accepting rests after an error, most likely for want of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -75,7 +73,7 @@ pub(crate) struct Listener {
     listener: TcpListener,
     config: LinkConfig,
     routes: mpsc::Sender<RouteRequest>,
-    greetings: Arc<Semaphore>,
+    greetings: Greetings,
 }
 
 impl Listener {
@@ -84,7 +82,7 @@ impl Listener {
         tcp.listen(BACKLOG)?;
         tcp.set_nonblocking(true)?;
         let listener = TcpListener::from_std(tcp.into())?;
-        Ok(Self { listener, config, routes, greetings: Arc::new(Semaphore::new(GREETINGS_MAX)) })
+        Ok(Self { listener, config, routes, greetings: Greetings::default() })
     }
 
     /// Accepts until the task is aborted.
@@ -98,10 +96,7 @@ impl Listener {
                     continue;
                 }
             };
-            let Ok(greeting) = self.greetings.clone().try_acquire_owned() else {
-                tracing::debug!(%addr, "too many connections that have not said what they want");
-                continue;
-            };
+            let greeting = self.greetings.admit(addr.ip());
             let (config, routes) = (self.config.clone(), self.routes.clone());
             tokio::task::spawn_local(peer_task::accept(stream, addr, config, routes, greeting));
         }

@@ -18,6 +18,7 @@ mod names;
 mod opening;
 mod outbox;
 
+mod greetings;
 mod peer_task;
 
 mod listen;

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Sleep, sleep_until, timeout, timeout_at};
 
+use super::greetings::Greeting;
 use super::mail::{Admission, PeerMail, RouteRequest, TorrentMail, TorrentMailbox};
 use crate::model::{Block, InfoHash, PeerId};
 use crate::swarm::{CloseCause, Hello, PeerKey};
@@ -61,19 +62,26 @@ async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     timeout(CONNECT_TIMEOUT, socket.connect(addr)).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
-/// Serves a connection that somebody else opened: finds its torrent by the handshake first. The permit `greeting` is
-/// given back as soon as the torrent is known.
+/// Serves a connection that somebody else opened: finds its torrent by the handshake first. Its place among
+/// the connections that have not said what they want is given back as soon as the torrent is known.
 pub(super) async fn accept(
     stream: TcpStream,
     addr: SocketAddr,
     config: LinkConfig,
     routes: mpsc::Sender<RouteRequest>,
-    greeting: OwnedSemaphorePermit,
+    mut greeting: Greeting,
 ) {
     // Without this, blocks that end in a short segment would wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
     let mut link = Link::incoming(Instant::now(), config);
-    let Some(info_hash) = read_greeting(&stream, &mut link).await else { return };
+    let read = tokio::select! {
+        read = read_greeting(&stream, &mut link) => read,
+        () = greeting.ended() => {
+            tracing::debug!(%addr, "a connection that has not said what it wants gives way to others");
+            None
+        }
+    };
+    let Some(info_hash) = read else { return };
     let (reply, route) = oneshot::channel();
     if routes.send(RouteRequest { info_hash, reply }).await.is_err() {
         return;

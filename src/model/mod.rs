@@ -24,7 +24,7 @@ pub use info::{FILES_MAX, FileEntry, INFO_LEN_MAX, Info, METAINFO_LEN_MAX, Parse
 pub use magnes_dht::InfoHash;
 pub use magnet::{MAGNET_LEN_MAX, Magnet, ParseMagnetError, parse_info_hash};
 pub use metainfo::Metainfo;
-pub use peer_addr::{ParsePeerAddrError, PeerAddr};
+pub use peer_addr::{ParsePeerAddrError, PeerAddr, is_local};
 pub use peer_id::PeerId;
 pub use publisher::{ParsePublisherLinkError, PublisherLink};
 pub use selection::{FileSelection, ParseSelectionError, SelectionError};

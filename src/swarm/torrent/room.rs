@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Torrent;
+use crate::model::is_local;
 use crate::swarm::event::{CloseReason, PeerKey};
 use crate::swarm::peer::Peer;
 
@@ -33,11 +34,7 @@ impl Torrent {
 
     /// On a machine or in a home, the many hosts of a test network share one address, or few.
     fn per_address_max(&self, ip: IpAddr) -> usize {
-        let is_own = match ip.to_canonical() {
-            IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-        };
-        if is_own { (self.config.peers_max * 3 / 4).max(PER_ADDRESS_MAX) } else { PER_ADDRESS_MAX }
+        if is_local(ip) { (self.config.peers_max * 3 / 4).max(PER_ADDRESS_MAX) } else { PER_ADDRESS_MAX }
     }
 
     /// The connection that is missed least, if there is one of which nothing comes.
