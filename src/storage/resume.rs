@@ -127,7 +127,11 @@ impl Resume {
         (known, unknown)
     }
 
-    fn encode(&self) -> io::Result<Vec<u8>> {
+    /// The content of a resume file.
+    ///
+    /// # Errors
+    /// None for what this process made.
+    pub fn encode(&self) -> io::Result<Vec<u8>> {
         let body = bincode::serde::encode_to_vec(self, bincode::config::standard()).map_err(io::Error::other)?;
         let mut bytes = Vec::with_capacity(MAGIC.len() + 4 + body.len());
         bytes.extend_from_slice(&MAGIC);
@@ -136,7 +140,8 @@ impl Resume {
         Ok(bytes)
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    /// Reads the content of a resume file. `None`: it is not one of this version, or damaged.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (magic, rest) = bytes.split_first_chunk::<8>()?;
         let (checksum, body) = rest.split_first_chunk::<4>()?;
         if *magic != MAGIC || u32::from_le_bytes(*checksum) != crc32c::crc32c(body) {
