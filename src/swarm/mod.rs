@@ -14,6 +14,7 @@ mod metadata;
 mod rarity;
 mod search;
 
+mod asks;
 mod choker;
 mod flood;
 mod serves;

@@ -8,11 +8,11 @@ use rand_core::{Rng, SeedableRng};
 use super::disk::Disk;
 use super::payload::Payload;
 use super::uplink::{Item, Uplink};
-use super::vice::Vice;
+use super::vice::{Past, Vice};
 use crate::model::{Bitfield, Block};
 use crate::swarm::event::{Event, Hello, PeerKey};
 use crate::swarm::{Torrent, TorrentConfig};
-use crate::wire::{ExtendedHandshake, Message};
+use crate::wire::{ExtendedHandshake, Message, MetadataMessage};
 
 /// One host by its place in the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +74,8 @@ pub(super) struct Seen {
     pub(super) taken_back: usize,
     /// Requests it made.
     pub(super) requests: u64,
+    /// Requests for metadata that reached it.
+    pub(super) metadata_requests: u64,
     /// Cancels it sent.
     pub(super) cancels: u64,
     /// Requests of one peer that waited for an answer at most.
@@ -105,6 +107,7 @@ pub(super) struct Host {
     pub(super) ends: BTreeMap<PeerKey, End>,
     /// Requests of each peer that wait for an answer.
     pub(super) waiting: BTreeMap<PeerKey, Vec<Block>>,
+    pub(super) past: Past,
     pub(super) timer: Option<Instant>,
     /// Whether it is off the network, and silent.
     pub(super) vanished: bool,
@@ -136,6 +139,7 @@ impl Host {
             inbound_until: now,
             ends: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            past: Past::default(),
             timer: None,
             vanished: false,
             seen: Seen::default(),
@@ -153,7 +157,11 @@ impl Host {
     pub(super) fn extended(&self, payload: &Payload) -> Message {
         Message::ExtendedHandshake(ExtendedHandshake {
             ut_metadata: true,
-            metadata_size: self.torrent.has_metadata().then_some(payload.info_raw.len() as u32),
+            metadata_size: self
+                .torrent
+                .has_metadata()
+                .then_some(payload.info_raw.len() as u32)
+                .and_then(|len| self.traits.vice.metadata_len(len)),
             reqq: self.traits.reqq,
             port: Some(self.addr.port()),
             client: None,
@@ -180,10 +188,29 @@ impl Host {
         self.uplink.push(key, Item::Message(message));
     }
 
-    /// Notes a request that reached the host.
-    pub(super) fn note_request(&mut self, key: PeerKey, block: Block) {
+    /// A message reached the host: what of it reaches the machine. What goes back in its stead is on its way.
+    pub(super) fn receive(&mut self, key: PeerKey, message: Message) -> Option<Message> {
+        let request = match &message {
+            Message::Request(block) => Some(*block),
+            Message::Piece { data, .. } => {
+                self.seen.payload_received += data.len() as u64;
+                None
+            }
+            Message::Metadata(MetadataMessage::Request { .. }) => {
+                self.seen.metadata_requests += 1;
+                None
+            }
+            _ => None,
+        };
         let waiting = self.waiting.entry(key).or_default();
-        waiting.push(block);
+        waiting.extend(request);
         self.seen.requests_waiting_max = self.seen.requests_waiting_max.max(waiting.len());
+        let count = waiting.len();
+        let (passed, answers) = self.traits.vice.on_receive(&mut self.past, message, count);
+        if let (None, Some(block), Some(waiting)) = (&passed, request, self.waiting.get_mut(&key)) {
+            waiting.retain(|other| *other != block);
+        }
+        answers.into_iter().for_each(|answer| self.post(key, answer));
+        passed
     }
 }

@@ -10,5 +10,6 @@ mod world;
 
 mod connections;
 mod hostile;
+mod refusals;
 mod serving;
 mod transfer;

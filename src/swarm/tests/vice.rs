@@ -1,6 +1,9 @@
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
-use crate::wire::{Message, MetadataMessage};
+use crate::model::Block;
+use crate::wire::{METADATA_PIECE_LEN, Message, MetadataMessage};
 
 /// What a host does wrong on its way out or in; the machine behind it knows nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,11 +16,45 @@ pub(super) enum Vice {
     LiesAboutMetadata,
     /// It rejects every request.
     RejectsAll,
+    /// It rejects each block once and serves it when it is asked again.
+    RejectsOnce,
+    /// It rejects every request while this piece is asked for.
+    RejectsPiece(u32),
     /// It never answers a request.
     Mute,
+    /// It keeps so many requests, and drops the others without a word or with a reject.
+    Keeps { requests: usize, rejects: bool },
+    /// Of every twenty requests it forgets the last eight at a choke, without a word, and unchokes at once.
+    ForgetsAtChoke,
+    /// It says that it has the metadata and rejects every request for them.
+    RejectsMetadata,
+    /// It says so and never answers.
+    MuteAboutMetadata,
+    /// It says that the metadata have another length, and sends pieces of that length.
+    LiesAboutMetadataLen(u32),
+    /// It has the metadata and does not say so.
+    HidesMetadata,
+    /// It closes every connection before its handshake.
+    HangsUp,
+}
+
+/// What a host has done so far, as far as its vice depends on it.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    rejected: BTreeSet<Block>,
+    requests: u64,
 }
 
 impl Vice {
+    /// The length of the metadata that this host names, in bytes.
+    pub(super) fn metadata_len(self, len: u32) -> Option<u32> {
+        match self {
+            Self::LiesAboutMetadataLen(other) => Some(other),
+            Self::HidesMetadata => None,
+            _ => Some(len),
+        }
+    }
+
     /// What a message turns into when this host sends it; `count` counts its blocks.
     pub(super) fn on_send(self, message: Message, count: u64) -> Message {
         match (self, message) {
@@ -31,12 +68,44 @@ impl Vice {
         }
     }
 
-    /// What reaches the machine of this host, and what goes back in its stead.
-    pub(super) fn on_receive(self, message: Message) -> (Option<Message>, Option<Message>) {
+    /// What reaches the machine of this host, and what goes back in its stead. `waiting` counts the requests of that peer
+    /// that wait for an answer, this one included.
+    pub(super) fn on_receive(
+        self,
+        past: &mut Past,
+        message: Message,
+        waiting: usize,
+    ) -> (Option<Message>, Vec<Message>) {
         match (self, message) {
-            (Self::RejectsAll, Message::Request(block)) => (None, Some(Message::Reject(block))),
-            (Self::Mute, Message::Request(_)) => (None, None),
-            (_, message) => (Some(message), None),
+            (Self::RejectsAll, Message::Request(block)) => (None, vec![Message::Reject(block)]),
+            (Self::RejectsOnce, Message::Request(block)) if past.rejected.insert(block) => {
+                (None, vec![Message::Reject(block)])
+            }
+            (Self::RejectsPiece(piece), Message::Request(block)) if block.piece.get() == piece => {
+                (None, vec![Message::Reject(block)])
+            }
+            (Self::Mute, Message::Request(_)) => (None, vec![]),
+            (Self::Keeps { requests, rejects }, Message::Request(block)) if waiting > requests => {
+                (None, if rejects { vec![Message::Reject(block)] } else { vec![] })
+            }
+            (Self::ForgetsAtChoke, Message::Request(block)) => {
+                past.requests += 1;
+                match past.requests % 20 {
+                    0 => (None, vec![Message::Choke, Message::Unchoke]),
+                    13.. => (None, vec![]),
+                    _ => (Some(Message::Request(block)), vec![]),
+                }
+            }
+            (Self::RejectsMetadata, Message::Metadata(MetadataMessage::Request { piece })) => {
+                (None, vec![Message::Metadata(MetadataMessage::Reject { piece })])
+            }
+            (Self::MuteAboutMetadata, Message::Metadata(MetadataMessage::Request { .. })) => (None, vec![]),
+            (Self::LiesAboutMetadataLen(len), Message::Metadata(MetadataMessage::Request { piece })) => {
+                let piece_len = METADATA_PIECE_LEN.min(len - piece * METADATA_PIECE_LEN);
+                let data = vec![7; piece_len as usize].into();
+                (None, vec![Message::Metadata(MetadataMessage::Data { piece, total_size: len, data })])
+            }
+            (_, message) => (Some(message), vec![]),
         }
     }
 }

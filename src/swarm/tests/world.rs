@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::host::{End, Host, HostId, Traits};
 use super::payload::Payload;
 use super::uplink::Item;
+use super::vice::Vice;
 use crate::model::Bitfield;
 use crate::swarm::event::{CloseCause, DiskEvent, Event, Hello, Output, PeerKey, PeerSource};
 use crate::wire::{Message, PeerFault};
@@ -248,6 +249,9 @@ impl World {
             return self.at(self.now + CONNECT_TIMEOUT, Step::DialFailed { to: from, kind });
         }
         let now = self.now;
+        if self.host(id).traits.vice == Vice::HangsUp {
+            return self.at(back, Step::Arrived { at: from, item: Item::Close });
+        }
         match self.hosts[id.0].torrent.handle_incoming(now, seen_addr) {
             Some(key) => {
                 let at = End { host: id, key };
@@ -283,16 +287,7 @@ impl World {
                 host.torrent.handle_connected(now, at.key, hello);
             }
             Item::Message(message) => {
-                match &message {
-                    Message::Request(block) => host.note_request(at.key, *block),
-                    Message::Piece { data, .. } => host.seen.payload_received += data.len() as u64,
-                    _ => {}
-                }
-                let (passed, answer) = host.traits.vice.on_receive(message);
-                if let Some(answer) = answer {
-                    host.post(at.key, answer);
-                }
-                if let Some(passed) = passed {
+                if let Some(passed) = host.receive(at.key, message) {
                     host.torrent.handle_messages(now, at.key, &mut vec![passed]);
                 }
             }

@@ -123,18 +123,17 @@ impl Torrent {
         }
         let credit = self.config.credit_bytes_max.saturating_sub(self.credit_used) / u64::from(BLOCK_LEN);
         let count = peer.asks.room(now).min(usize::try_from(credit).unwrap_or(usize::MAX));
-        // A peer that is asked for one block at a time would need a system call for each.
-        if count == 0 || (count < peer.asks.depth / 8 && peer.asks.len() > 0) {
+        if count == 0 || peer.asks.is_too_few(count) {
             return;
         }
         let mut picked = Vec::with_capacity(count);
-        let serves = |piece| peer.has(piece) && !peer.asks.has_refused(piece);
+        let serves = |piece| peer.has(piece) && !peer.asks.has_refused(now, piece);
         if peer.they_choke {
             let newcomer = pieces.have().count() < ALLOWED_FAST_COUNT as u32;
             if !newcomer || now < peer.connected_at + ALLOWED_FAST_AFTER {
                 return;
             }
-            for piece in peer.allowed_by_them.iter().filter(|piece| peer.has(**piece)) {
+            for piece in peer.allowed_by_them.iter().filter(|piece| serves(**piece)) {
                 let count = count - picked.len();
                 pieces.pick_piece(*piece, key, count, &mut picked);
             }
@@ -197,7 +196,7 @@ impl Torrent {
         if room == 0 {
             return;
         }
-        let serves = |piece| peer.has(piece) && !asks.has_refused(piece);
+        let serves = |piece| peer.has(piece) && !asks.has_refused(now, piece);
         let mut late: BTreeMap<Block, Duration> = BTreeMap::new();
         for (block, expected) in self.peers.values().flat_map(|peer| peer.asks.expected(now)) {
             if expected >= rescue_min && serves(block.piece) {
@@ -236,6 +235,18 @@ impl Torrent {
             pieces.release(&block, key, &mut self.chance);
             self.credit_used -= u64::from(block.len);
             self.freed = true;
+        }
+    }
+
+    /// Takes back what a peer will not send, as far as is known; it is told so, in case it would after all.
+    pub(super) fn give_up(&mut self, key: PeerKey, blocks: &[Block]) {
+        for block in blocks {
+            if let Some(pieces) = &mut self.pieces {
+                pieces.release(block, key, &mut self.chance);
+            }
+            self.credit_used -= u64::from(block.len);
+            self.freed = true;
+            self.send(key, Message::Cancel(*block));
         }
     }
 

@@ -49,7 +49,7 @@ impl Torrent {
             self.charge(now, key, cost);
         }
         match message {
-            Message::Choke => self.handle_choke(key),
+            Message::Choke => self.handle_choke(now, key),
             Message::Unchoke => self.handle_unchoke(key),
             Message::Interested => self.handle_interested(now, key, true),
             Message::NotInterested => self.handle_interested(now, key, false),
@@ -68,9 +68,10 @@ impl Torrent {
         }
     }
 
-    fn handle_choke(&mut self, key: PeerKey) {
+    fn handle_choke(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.they_choke = true;
+        peer.asks.handle_choke(now);
         let fast = peer.has_fast();
         if let Some(pieces) = &mut self.pieces {
             pieces.disown(key);
@@ -84,7 +85,8 @@ impl Torrent {
     fn handle_unchoke(&mut self, key: PeerKey) {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.they_choke = false;
-            peer.asks.handle_unchoke();
+            let forgotten = peer.asks.handle_unchoke();
+            self.give_up(key, &forgotten);
         }
     }
 
@@ -113,7 +115,6 @@ impl Torrent {
         if !pieces.geometry().contains(piece) {
             return self.close(now, key, CloseReason::BadRange);
         }
-        peer.asks.handle_have(piece);
         let PeerPieces::Some(field) = &mut peer.pieces else { return self.charge(now, key, 1) };
         if !field.insert(piece) {
             return self.charge(now, key, 1);
@@ -241,9 +242,10 @@ impl Torrent {
         if !peer.asks.remove(block) {
             return self.charge(now, key, 1);
         }
-        peer.allowed_by_them.retain(|piece| *piece != block.piece);
         if !peer.they_choke {
             peer.asks.handle_reject(now, block.piece);
+        } else if peer.allowed_by_them.contains(&block.piece) {
+            peer.asks.refuse(now, block.piece);
         }
         self.credit_used -= u64::from(block.len);
         if let Some(pieces) = &mut self.pieces {

@@ -53,14 +53,21 @@ impl Torrent {
     fn tick(&mut self, now: Instant) {
         self.down.update(now);
         self.up.update(now);
-        let mut stalled = Vec::new();
+        let (mut stalled, mut lost) = (Vec::new(), Vec::new());
         for (key, peer) in &mut self.peers {
             peer.down.update(now);
             peer.up.update(now);
+            let blocks = peer.asks.take_lost(now, |piece| peer.allowed_by_them.contains(&piece));
+            if !blocks.is_empty() {
+                lost.push((*key, blocks));
+            }
             match peer.asks.silent_since().map(|since| now.saturating_duration_since(since)) {
                 Some(silence) if silence >= STALL => stalled.push(*key),
                 _ => peer.asks.adapt(now, self.config.request_depth_max),
             }
+        }
+        for (key, blocks) in lost {
+            self.give_up(key, &blocks);
         }
         for key in stalled {
             self.work_around(key);
@@ -82,10 +89,8 @@ impl Torrent {
     fn work_around(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let blocks: Vec<_> = peer.asks.blocks().copied().collect();
+        peer.asks.handle_stall();
         self.release_asks(key);
-        if let Some(peer) = self.peers.get_mut(&key) {
-            peer.asks.handle_stall();
-        }
         if let Some(pieces) = &mut self.pieces {
             pieces.disown(key);
         }
