@@ -65,7 +65,8 @@ pub(super) struct Asks {
     trial: Trial,
     /// Number of the next request.
     next_number: u32,
-    /// When the peer choked us, and the number of the first request after that.
+    /// Since when the peer may have forgotten what it was asked for, as it choked us, and the number of the first request after
+    /// that.
     choked: Option<(Instant, u32)>,
 }
 
@@ -256,29 +257,24 @@ impl Asks {
     /// The peer chokes us: with the Fast extension it says of each request that it will not serve it, and until then it may
     /// be served.
     pub(super) fn handle_choke(&mut self, now: Instant) {
-        self.choked = Some((now, self.next_number));
+        let since = self.choked.map_or(now, |(since, _)| since);
+        self.choked = Some((since, self.next_number));
     }
 
-    /// The peer serves us anew. Takes out what it neither served nor rejected since it choked us: some peers forget it.
-    pub(super) fn handle_unchoke(&mut self) -> Vec<Block> {
+    /// The peer serves us anew.
+    pub(super) fn handle_unchoke(&mut self) {
         self.refused.clear();
-        match self.choked.take() {
-            Some((_, first)) => self.take_if(|request| is_before(request.number, first)),
-            None => Vec::new(),
-        }
     }
 
-    /// Takes out what the peer will not serve any more: requests that others overtook long ago, and those that a choke made
-    /// void though the peer does not say so. `is_allowed` says which pieces are served all the same.
+    /// Takes out what the peer will not serve any more: requests that others overtook long ago, and those that it forgot when
+    /// it choked us, whether it serves us again or not. `is_allowed` says which pieces are served all the same.
     pub(super) fn take_lost(&mut self, now: Instant, is_allowed: impl Fn(PieceIndex) -> bool) -> Vec<Block> {
         let patience = OVERTAKEN_MIN.max(self.pace.unwrap_or_default() * 2 * self.requests.len() as u32);
         let is_late = |request: &Request| request.overtaken_at.is_some_and(|at| now >= at + patience);
         self.learn_from(is_late);
         let mut lost = self.take_if(is_late);
         lost.iter().for_each(|block| self.refuse(now, block.piece));
-        if let Some((at, first)) = self.choked
-            && now >= at + REJECTS_WITHIN
-        {
+        if let Some((_, first)) = self.choked.take_if(|(since, _)| now >= *since + REJECTS_WITHIN) {
             lost.extend(self.take_if(|request| is_before(request.number, first) && !is_allowed(request.block.piece)));
         }
         lost
@@ -489,7 +485,7 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 128, 128]);
         asks.refuse(now, piece);
-        assert_eq!(asks.handle_unchoke(), []);
+        asks.handle_unchoke();
         assert!(!asks.has_refused(now, piece), "an unchoke is a fresh start");
     }
 
@@ -540,12 +536,13 @@ mod tests {
         let mut asks = Asks::new(start);
         (0..3).for_each(|index| asks.push(start, block(index)));
         asks.handle_choke(start);
+        asks.handle_unchoke();
         asks.push(start, block(3));
-        assert_eq!(asks.handle_unchoke(), (0..3).map(block).collect::<Vec<_>>());
+        assert!(asks.remove(&block(1)), "it says so");
+        assert_eq!(asks.take_lost(start + REJECTS_WITHIN / 2, |_| false), []);
+        assert_eq!(asks.take_lost(start + REJECTS_WITHIN, |_| false), [block(0), block(2)]);
         assert_eq!(asks.len(), 1, "asked for after the choke");
         asks.handle_choke(start);
-        assert_eq!(asks.take_lost(start + REJECTS_WITHIN / 2, |_| false), []);
         assert_eq!(asks.take_lost(start + REJECTS_WITHIN, |_| true), [], "served though we are choked");
-        assert_eq!(asks.take_lost(start + REJECTS_WITHIN, |_| false), [block(3)]);
     }
 }

@@ -184,12 +184,15 @@ impl Host {
         if let (Some(block), Some(waiting)) = (answered, self.waiting.get_mut(&key)) {
             waiting.retain(|other| *other != block);
         }
+        if matches!(&message, Message::Reject(block) if self.past.forgotten.remove(block)) {
+            return;
+        }
         let message = self.traits.vice.on_send(message, self.seen.blocks_sent);
         self.uplink.push(key, Item::Message(message));
     }
 
     /// A message reached the host: what of it reaches the machine. What goes back in its stead is on its way.
-    pub(super) fn receive(&mut self, key: PeerKey, message: Message) -> Option<Message> {
+    pub(super) fn receive(&mut self, key: PeerKey, message: Message) -> Vec<Message> {
         let request = match &message {
             Message::Request(block) => Some(*block),
             Message::Piece { data, .. } => {
@@ -207,7 +210,7 @@ impl Host {
         self.seen.requests_waiting_max = self.seen.requests_waiting_max.max(waiting.len());
         let count = waiting.len();
         let (passed, answers) = self.traits.vice.on_receive(&mut self.past, message, count);
-        if let (None, Some(block), Some(waiting)) = (&passed, request, self.waiting.get_mut(&key)) {
+        if let (true, Some(block), Some(waiting)) = (passed.is_empty(), request, self.waiting.get_mut(&key)) {
             waiting.retain(|other| *other != block);
         }
         answers.into_iter().for_each(|answer| self.post(key, answer));

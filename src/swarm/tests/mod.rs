@@ -10,6 +10,7 @@ mod world;
 
 mod connections;
 mod hostile;
+mod magnets;
 mod refusals;
 mod serving;
 mod transfer;

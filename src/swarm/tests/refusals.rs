@@ -24,11 +24,11 @@ fn a_download_ends_though_its_only_seed_does_not_serve_what_it_was_asked_for_fir
     let cases = [
         (Vice::RejectsOnce, true, 20),
         (keeps(8, true), true, 5),
-        (keeps(8, false), true, 8),
-        (keeps(8, false), false, 8),
+        (keeps(8, false), true, 15),
+        (keeps(8, false), false, 15),
         (keeps(1, false), true, 40),
-        (Vice::ForgetsAtChoke, true, 5),
-        (Vice::ForgetsAtChoke, false, 5),
+        (Vice::ForgetsAtChoke, true, 10),
+        (Vice::ForgetsAtChoke, false, 10),
     ];
     for (vice, fast, limit_s) in cases {
         let (mut world, _, leecher) = pair(16, vice, fast);
@@ -36,7 +36,9 @@ fn a_download_ends_though_its_only_seed_does_not_serve_what_it_was_asked_for_fir
         let done = world.host(leecher).torrent.status().bytes_done;
         assert!(complete, "{vice:?}, fast {fast}: {done} bytes");
         assert!(world.elapsed_s() < f64::from(limit_s), "{vice:?}, fast {fast}: {} s", world.elapsed_s());
-        assert!(world.copies_received(leecher) < 1.2, "{vice:?}: {} copies", world.copies_received(leecher));
+        // What was on its way before a choke may come all the same.
+        let copies_max = if vice == Vice::ForgetsAtChoke { 2.0 } else { 1.2 };
+        assert!(world.copies_received(leecher) < copies_max, "{vice:?}: {} copies", world.copies_received(leecher));
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Vice {
     Mute,
     /// It keeps so many requests, and drops the others without a word or with a reject.
     Keeps { requests: usize, rejects: bool },
-    /// Of every twenty requests it forgets the last eight at a choke, without a word, and unchokes at once.
+    /// At every twentieth request it chokes and unchokes, and forgets without a word what it did not serve yet.
     ForgetsAtChoke,
     /// It says that it has the metadata and rejects every request for them.
     RejectsMetadata,
@@ -42,7 +42,8 @@ pub(super) enum Vice {
 #[derive(Debug, Default)]
 pub(super) struct Past {
     rejected: BTreeSet<Block>,
-    requests: u64,
+    requests: Vec<Block>,
+    pub(super) forgotten: BTreeSet<Block>,
 }
 
 impl Vice {
@@ -70,42 +71,39 @@ impl Vice {
 
     /// What reaches the machine of this host, and what goes back in its stead. `waiting` counts the requests of that peer
     /// that wait for an answer, this one included.
-    pub(super) fn on_receive(
-        self,
-        past: &mut Past,
-        message: Message,
-        waiting: usize,
-    ) -> (Option<Message>, Vec<Message>) {
+    pub(super) fn on_receive(self, past: &mut Past, message: Message, waiting: usize) -> (Vec<Message>, Vec<Message>) {
         match (self, message) {
-            (Self::RejectsAll, Message::Request(block)) => (None, vec![Message::Reject(block)]),
+            (Self::RejectsAll, Message::Request(block)) => (vec![], vec![Message::Reject(block)]),
             (Self::RejectsOnce, Message::Request(block)) if past.rejected.insert(block) => {
-                (None, vec![Message::Reject(block)])
+                (vec![], vec![Message::Reject(block)])
             }
             (Self::RejectsPiece(piece), Message::Request(block)) if block.piece.get() == piece => {
-                (None, vec![Message::Reject(block)])
+                (vec![], vec![Message::Reject(block)])
             }
-            (Self::Mute, Message::Request(_)) => (None, vec![]),
+            (Self::Mute, Message::Request(_)) => (vec![], vec![]),
             (Self::Keeps { requests, rejects }, Message::Request(block)) if waiting > requests => {
-                (None, if rejects { vec![Message::Reject(block)] } else { vec![] })
+                (vec![], if rejects { vec![Message::Reject(block)] } else { vec![] })
             }
             (Self::ForgetsAtChoke, Message::Request(block)) => {
-                past.requests += 1;
-                match past.requests % 20 {
-                    0 => (None, vec![Message::Choke, Message::Unchoke]),
-                    13.. => (None, vec![]),
-                    _ => (Some(Message::Request(block)), vec![]),
+                past.forgotten.remove(&block);
+                past.requests.push(block);
+                if !past.requests.len().is_multiple_of(20) {
+                    return (vec![Message::Request(block)], vec![]);
                 }
+                past.forgotten.extend(&past.requests);
+                let cancels = past.requests.iter().rev().take(40).copied().map(Message::Cancel).collect();
+                (cancels, vec![Message::Choke, Message::Unchoke])
             }
             (Self::RejectsMetadata, Message::Metadata(MetadataMessage::Request { piece })) => {
-                (None, vec![Message::Metadata(MetadataMessage::Reject { piece })])
+                (vec![], vec![Message::Metadata(MetadataMessage::Reject { piece })])
             }
-            (Self::MuteAboutMetadata, Message::Metadata(MetadataMessage::Request { .. })) => (None, vec![]),
+            (Self::MuteAboutMetadata, Message::Metadata(MetadataMessage::Request { .. })) => (vec![], vec![]),
             (Self::LiesAboutMetadataLen(len), Message::Metadata(MetadataMessage::Request { piece })) => {
                 let piece_len = METADATA_PIECE_LEN.min(len - piece * METADATA_PIECE_LEN);
                 let data = vec![7; piece_len as usize].into();
-                (None, vec![Message::Metadata(MetadataMessage::Data { piece, total_size: len, data })])
+                (vec![], vec![Message::Metadata(MetadataMessage::Data { piece, total_size: len, data })])
             }
-            (_, message) => (Some(message), vec![]),
+            (_, message) => (vec![message], vec![]),
         }
     }
 }

@@ -287,9 +287,8 @@ impl World {
                 host.torrent.handle_connected(now, at.key, hello);
             }
             Item::Message(message) => {
-                if let Some(passed) = host.receive(at.key, message) {
-                    host.torrent.handle_messages(now, at.key, &mut vec![passed]);
-                }
+                let mut passed = host.receive(at.key, message);
+                host.torrent.handle_messages(now, at.key, &mut passed);
             }
             Item::Close => {
                 host.ends.remove(&at.key);

@@ -85,8 +85,7 @@ impl Torrent {
     fn handle_unchoke(&mut self, key: PeerKey) {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.they_choke = false;
-            let forgotten = peer.asks.handle_unchoke();
-            self.give_up(key, &forgotten);
+            peer.asks.handle_unchoke();
         }
     }
 

@@ -1,0 +1,33 @@
+//! Peers that hold back the metadata, and the honest ones beside them.
+
+use std::time::Duration;
+
+use super::host::Traits;
+use super::payload::Payload;
+use super::vice::Vice;
+use super::world::World;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+const VICES: [Vice; 5] = [
+    Vice::LiesAboutMetadata,
+    Vice::RejectsMetadata,
+    Vice::MuteAboutMetadata,
+    Vice::LiesAboutMetadataLen(20_000),
+    Vice::HidesMetadata,
+];
+
+#[test]
+fn an_honest_peer_gives_the_metadata_whatever_the_others_do() {
+    for vice in VICES {
+        let mut world = World::new(Payload::new(8, 64), 1);
+        let others: Vec<_> = (0..4).map(|_| world.add(Traits { vice, ..world.full() })).collect();
+        let magnet = world.add(Traits::new(None));
+        world.introduce(magnet, &others);
+        world.run_for(Duration::from_secs(1));
+        let honest = world.add(world.full());
+        world.introduce(magnet, &[honest]);
+        assert!(world.run_until(MINUTE, |world| world.is_complete(magnet)), "{vice:?}");
+        assert!(world.elapsed_s() < 30.0, "{vice:?}: {} s", world.elapsed_s());
+    }
+}
