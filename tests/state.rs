@@ -68,7 +68,7 @@ fn two_downloads_share_a_folder_and_a_torrent_is_had_once() {
     assert!(another.stderr.contains("another process saves the DHT's table"), "{another:?}");
 
     let same = beside(&hash, "out");
-    assert_eq!(same.code, Some(1), "{same:?}");
+    assert_eq!(same.code, Some(4), "{same:?}");
     assert!(same.stderr.contains(&hash) && same.stderr.contains("/out: end it first"), "{same:?}");
 
     let elsewhere = beside(&hash, "elsewhere");

@@ -20,7 +20,6 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 const ROWS: usize = 50;
-const COLUMNS: usize = 200;
 /// No step of the test takes nearly as long, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -32,11 +31,11 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(args: &[&str], log: &str) -> Self {
+    fn start(args: &[&str], log: &str, columns: usize) -> Self {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
-        let size = Winsize { ws_row: ROWS as u16, ws_col: COLUMNS as u16, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: ROWS as u16, ws_col: columns as u16, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&controller, size).unwrap();
         let name = ptsname(&controller, Vec::new()).unwrap();
         let user = OpenOptions::new().read(true).write(true).open(OsStr::from_bytes(name.as_bytes())).unwrap();
@@ -49,7 +48,19 @@ impl Terminal {
             .stderr(user)
             .spawn()
             .unwrap();
-        Self { child, output: read(File::from(controller)), screen: Screen::default() }
+        Self { child, output: read(File::from(controller)), screen: Screen { columns, ..Screen::default() } }
+    }
+
+    /// Draws what the program writes, one write after the other, until `done` has seen enough.
+    fn until_drawn<T>(&mut self, mut done: impl FnMut(&Screen) -> Option<T>) -> T {
+        loop {
+            let bytes =
+                self.output.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("on the screen:\n{}", self.screen));
+            self.screen.draw(&bytes);
+            if let Some(found) = done(&self.screen) {
+                return found;
+            }
+        }
     }
 
     /// Draws what the program writes until `done` finds what it looks for.
@@ -90,6 +101,7 @@ fn read(mut controller: File) -> Receiver<Vec<u8>> {
 /// Rows of characters and a cursor, moved as a terminal does. It is high enough to never scroll.
 #[derive(Debug, Default)]
 struct Screen {
+    columns: usize,
     rows: Vec<Vec<char>>,
     row: usize,
     column: usize,
@@ -118,7 +130,7 @@ impl Screen {
             '\r' => self.column = 0,
             '\n' => self.row += 1,
             char => {
-                if self.column == COLUMNS {
+                if self.column == self.columns {
                     (self.row, self.column) = (self.row + 1, 0);
                 }
                 let (row, column) = (self.line(), self.column);
@@ -185,7 +197,7 @@ fn log_lines_go_above_the_status_block_and_neither_breaks_into_the_other() {
     const LINES: usize = 12;
     let home = tempfile::tempdir().unwrap();
     let args = ["node", "--no-bootstrap", "--listen", "127.0.0.1:0", "--state-dir", home.path().to_str().unwrap()];
-    let mut terminal = Terminal::start(&args, "magnes_dht=trace");
+    let mut terminal = Terminal::start(&args, "magnes_dht=trace", 200);
     let addr = terminal.until(|screen| {
         block(&screen.lines())?;
         let lines = screen.lines();
@@ -207,4 +219,49 @@ fn log_lines_go_above_the_status_block_and_neither_breaks_into_the_other() {
     assert_eq!(above.iter().filter(is_logged).count(), LINES, "{lines:#?}");
     let is_block = |line: &String| line.contains(" contacts (") || line.contains("  in   ") || line.contains("  out  ");
     assert!(!above.iter().any(is_block), "{lines:#?}");
+}
+
+#[test]
+fn a_download_is_one_line_that_fits_the_terminal_and_says_why_it_waits() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path().to_str().unwrap();
+    let torrent = format!("{home}/t.torrent");
+    let info = format!("d6:lengthi1e4:name1:t12:piece lengthi16384e6:pieces20:{}7:privatei1ee", "x".repeat(20));
+    std::fs::write(&torrent, format!("d4:info{info}e")).unwrap();
+    let args = ["get", &torrent, "-o", home, "--listen", "127.0.0.1:0", "--state-dir", "/dev/null/none"];
+    for (columns, ending) in [(200, "give --peer)"), (80, "give --peer)"), (40, "…")] {
+        let mut terminal = Terminal::start(&args, "", columns);
+        let lines = terminal.until(|screen| {
+            let lines = screen.lines();
+            lines
+                .last()
+                .is_some_and(|line| line.contains("no peers found yet") && line.ends_with(ending))
+                .then_some(lines)
+        });
+        let warning = lines.concat();
+        assert!(warning.starts_with("warning: cannot use /dev/null/none as the state folder: "), "{lines:#?}");
+        assert_eq!(lines.iter().filter(|line| line.contains("no peers found yet")).count(), 1, "{lines:#?}");
+        assert!(lines.last().unwrap().contains("  0%"), "{lines:#?}");
+        // Drawn again and again, it stays one line.
+        let mut draws = 0;
+        let last = terminal.until_drawn(|screen| {
+            draws += 1;
+            (draws > 3).then(|| screen.lines())
+        });
+        assert_eq!(last.len(), lines.len(), "{last:#?}");
+    }
+}
+
+#[test]
+fn the_status_block_of_a_node_stays_four_lines_on_eighty_columns() {
+    let home = tempfile::tempdir().unwrap();
+    let args = ["node", "--no-bootstrap", "--listen", "127.0.0.1:0", "--state-dir", home.path().to_str().unwrap()];
+    let mut terminal = Terminal::start(&args, "", 80);
+    let lines = terminal.until(|screen| {
+        let lines = screen.lines();
+        let block = block(&lines)?;
+        (block + 3 == lines.len()).then_some(lines)
+    });
+    let summary = &lines[lines.len() - 4];
+    assert!(summary.contains(" contacts (") && summary.ends_with('…'), "{lines:#?}");
 }

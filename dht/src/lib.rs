@@ -37,7 +37,7 @@ pub use compact::{Contact, Family};
 #[cfg(feature = "tokio")]
 pub use driver::{
     AnnounceGuard, AnnounceOutcome, BootstrapHost, BootstrapState, Closed, Dht, DhtBuilder, ItemStream, OperationError,
-    PeerStream, PutGuard, SampleStream, SpawnError, TraceStream,
+    PeerStream, PutGuard, SampleStream, SpawnError, TraceStream, is_unresolved,
 };
 pub use endpoints::EndpointBudget;
 pub use event::{

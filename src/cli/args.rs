@@ -1,9 +1,10 @@
 //! Arguments that several commands share.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use magnes::model::{ParsePeerAddrError, PeerAddr};
 use magnes::session::{Config, NodeMode};
 
 /// How to listen and to find peers.
@@ -11,14 +12,14 @@ use magnes::session::{Config, NodeMode};
 pub(crate) struct NetworkArgs {
     /// Address to listen on, TCP and UDP with the same port number; port 0 picks a free one. May repeat.
     /// Default: every address of the machine, on a free port.
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_socket)]
     pub(crate) listen: Vec<SocketAddr>,
-    /// DHT node to begin with, instead of the built-in list. May repeat.
+    /// DHT node to bootstrap from, instead of the built-in list: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May repeat.
     #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) bootstrap: Vec<String>,
-    /// Peer to dial at once, besides those that are found. May repeat.
-    #[arg(long, value_name = "IP:PORT")]
-    pub(crate) peer: Vec<SocketAddr>,
+    pub(crate) bootstrap: Vec<PeerAddr>,
+    /// Peer to dial at once, besides those that are found: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May repeat.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) peer: Vec<PeerAddr>,
     /// Do not use the DHT: only --peer, peers that the magnet link names, and peers that connect to us.
     #[arg(long)]
     pub(crate) no_dht: bool,
@@ -60,8 +61,8 @@ impl NetworkArgs {
             listen: self.listen.clone(),
             dht: !self.no_dht,
             dht_mode: self.dht_mode.into(),
-            bootstrap: (!self.bootstrap.is_empty()).then(|| self.bootstrap.clone()),
-            state_dir: self.state_dir.clone().or_else(state_dir_default),
+            bootstrap: (!self.bootstrap.is_empty()).then(|| host_names(&self.bootstrap)),
+            state_dir: state_dir(self.state_dir.as_deref()),
             ..Config::default()
         }
     }
@@ -78,8 +79,28 @@ pub(crate) struct ReportArgs {
     pub(crate) quiet: bool,
 }
 
-/// Where state is kept when nothing else is said.
-pub(crate) fn state_dir_default() -> Option<PathBuf> {
+/// Hosts as the DHT takes them.
+pub(crate) fn host_names(hosts: &[PeerAddr]) -> Vec<String> {
+    hosts.iter().map(ToString::to_string).collect()
+}
+
+/// An address of this machine, with the way out when it is none.
+pub(crate) fn parse_socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| match text.parse::<PeerAddr>() {
+        Ok(PeerAddr::Name { .. }) => "an address of this machine is needed, not a name".to_owned(),
+        Err(error @ (ParsePeerAddrError::Brackets | ParsePeerAddrError::PortMissing)) => error.to_string(),
+        _ => "write IP:PORT, such as 0.0.0.0:6881 or [::]:6881".to_owned(),
+    })
+}
+
+/// The folder of what is kept between runs: what the user named, or else one of the user's. Without either there is none,
+/// which is said.
+pub(crate) fn state_dir(named: Option<&Path>) -> Option<PathBuf> {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    from("XDG_STATE_HOME").or_else(|| from("HOME").map(|home| home.join(".local/state"))).map(|dir| dir.join("magnes"))
+    let home = || from("XDG_STATE_HOME").or_else(|| from("HOME").map(|home| home.join(".local/state")));
+    let folder = named.map(PathBuf::from).or_else(|| home().map(|home| home.join("magnes")));
+    if folder.is_none() {
+        tracing::warn!("HOME is not set: nothing is kept between runs; name a folder with --state-dir");
+    }
+    folder
 }

@@ -62,7 +62,6 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let exit = match error {
             StartError::Bind { .. } => Exit::CannotBind,
-            StartError::StateDir { .. } => Exit::Disk,
             _ => Exit::Failed,
         };
         Self::new(exit, error)
@@ -71,7 +70,12 @@ impl From<StartError> for Failure {
 
 impl From<AddError> for Failure {
     fn from(error: AddError) -> Self {
-        Self::new(Exit::Failed, error)
+        let exit = match error {
+            // Its files are written by another download.
+            AddError::InUse { .. } => Exit::Disk,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error)
     }
 }
 

@@ -1,14 +1,23 @@
 //! Reading and writing `.torrent` files.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the program reads and writes what it is told")]
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use magnes::model::{METAINFO_LEN_MAX, Metainfo};
+use magnes::model::{METAINFO_LEN_MAX, Metainfo, Source};
 
 use super::exit::{Exit, Failure};
+
+/// What the user named: a link, an info hash, or a path of any bytes.
+pub(crate) fn parse_source(text: &OsStr) -> Result<Source, Failure> {
+    match text.to_str() {
+        Some(text) => Source::parse(text).map_err(Failure::bad_torrent),
+        None => Ok(Source::File(text.into())),
+    }
+}
 
 /// Reads and parses a `.torrent` file.
 pub(crate) fn read_metainfo(path: &Path) -> Result<Metainfo, Failure> {

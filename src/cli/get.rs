@@ -1,5 +1,6 @@
 //! `magnes get`: from a magnet link, an info hash or a `.torrent` file to verified files.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use magnes::session::AddOptions;
 use super::Outcome;
 use super::args::{NetworkArgs, ReportArgs};
 use super::exit::Failure;
-use super::files::read_metainfo;
+use super::files::{parse_source, read_metainfo};
 use super::serve::{Goal, Job, Wanted};
 
 /// Download by magnet link, info hash or .torrent file.
@@ -21,7 +22,7 @@ use super::serve::{Goal, Job, Wanted};
 pub(crate) struct GetArgs {
     /// Magnet link (to a torrent, or `xs=urn:btpk:` to what a publisher points to), info hash (40 hexadecimal or 32 base32
     /// digits), or .torrent file.
-    source: String,
+    source: OsString,
     /// Folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
@@ -61,8 +62,8 @@ pub(crate) fn run(args: GetArgs) -> Outcome {
 }
 
 /// What the user named. A `.torrent` file is read here.
-fn read_source(text: &str) -> Result<Wanted, Failure> {
-    match Source::parse(text).map_err(Failure::bad_torrent)? {
+fn read_source(text: &OsStr) -> Result<Wanted, Failure> {
+    match parse_source(text)? {
         Source::Magnet(magnet) => Ok(Wanted::Torrent((*magnet).into())),
         Source::Publisher(link) => Ok(Wanted::Publisher(link)),
         Source::File(path) => Ok(Wanted::Torrent(read_metainfo(&path)?.into())),

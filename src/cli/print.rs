@@ -49,15 +49,14 @@ pub(super) fn log_line(line: &[u8]) {
     above_bar(|| to_stderr(line));
 }
 
-/// What clap has to say about the arguments, in its colours unless it quotes what could steer a terminal. Returns whether
-/// that is a failure: help is none.
+/// What clap has to say about the arguments, in its colours unless they, which it quotes, could steer a terminal. Returns
+/// whether that is a failure: help is none.
 pub(super) fn clap(error: &clap::Error) -> bool {
-    let text = error.to_string();
-    if text.lines().all(|line| matches!(printable(line), Cow::Borrowed(_))) {
+    if std::env::args_os().all(|arg| !arg.to_string_lossy().contains(is_steering)) {
         // Whoever closed the pipe does not want it.
         let _ = error.print();
     } else {
-        text.lines().for_each(note);
+        error.to_string().lines().for_each(note);
     }
     error.use_stderr()
 }

@@ -52,7 +52,10 @@ impl Job {
             .enable_all()
             .build()
             .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-        runtime.block_on(self.run_async()).map_err(|failure| failure.told_as_json(json))
+        let outcome = runtime.block_on(self.run_async()).map_err(|failure| failure.told_as_json(json));
+        // Whatever was to be saved is; the rest may take its time.
+        runtime.shutdown_background();
+        outcome
     }
 
     async fn run_async(self) -> Outcome {
@@ -74,7 +77,13 @@ impl Job {
         if let Some(magnet) = &self.magnet {
             reporter.magnet(magnet, &source.info_hash().to_string());
         }
-        let torrent = session.add(source, self.options).await?;
+        let torrent = match session.add(source, self.options).await {
+            Ok(torrent) => torrent,
+            Err(error) => {
+                reporter.finish();
+                return Err(error.into());
+            }
+        };
         let outcome = watch(&session, &torrent, self.goal, self.timeout, &mut reporter, &mut signals).await;
         reporter.finish();
         if outcome.as_ref().is_ok_and(|exit| *exit == Exit::Interrupted) {

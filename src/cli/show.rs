@@ -1,5 +1,7 @@
 //! `magnes show`: what a `.torrent` file or magnet link says.
 
+use std::ffi::OsString;
+
 use clap::Args;
 use data_encoding::HEXLOWER;
 use indicatif::HumanBytes;
@@ -7,8 +9,8 @@ use magnes::model::{Magnet, Metainfo, PublisherLink, Source};
 use serde_json::json;
 
 use super::Outcome;
-use super::exit::{Exit, Failure};
-use super::files::read_metainfo;
+use super::exit::Exit;
+use super::files::{parse_source, read_metainfo};
 use super::print;
 
 /// Show what a .torrent file or magnet link says.
@@ -16,14 +18,14 @@ use super::print;
 pub(crate) struct ShowArgs {
     /// A .torrent file, magnet link or info hash.
     #[arg(value_name = "FILE.torrent|MAGNET")]
-    source: String,
+    source: OsString,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: ShowArgs) -> Outcome {
-    match Source::parse(&args.source).map_err(Failure::bad_torrent)? {
+    match parse_source(&args.source)? {
         Source::File(path) => show_metainfo(&read_metainfo(&path)?, args.json),
         Source::Magnet(magnet) => show_magnet(&magnet, args.json),
         Source::Publisher(link) => show_publisher(&link, args.json),

@@ -7,7 +7,7 @@ use super::exit::Exit;
 pub(crate) enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// A service manager, or `kill`.
+    /// A service manager, `kill`, or a terminal that is gone.
     Terminate,
 }
 
@@ -19,6 +19,9 @@ pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    /// `None` where whoever started the program had it ignored, as `nohup` does.
+    #[cfg(unix)]
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
@@ -29,6 +32,11 @@ impl Signals {
             interrupt: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?,
             #[cfg(unix)]
             terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
+            #[cfg(unix)]
+            hangup: match is_hangup_ignored() {
+                true => None,
+                false => Some(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?),
+            },
         })
     }
 
@@ -38,6 +46,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+            _ = next_of(&mut self.hangup) => Signal::Terminate,
         }
         #[cfg(not(unix))]
         {
@@ -53,5 +62,38 @@ impl Signals {
             () = leaving => {}
             _ = self.next() => std::process::exit(Exit::Interrupted as i32),
         }
+    }
+}
+
+#[cfg(unix)]
+async fn next_of(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether SIGHUP was ignored at the start. Only Linux says so in a file; elsewhere it is taken as not ignored.
+#[cfg(unix)]
+fn is_hangup_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
+}
+
+#[cfg(unix)]
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit is that of signal 1, SIGHUP.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        assert!(ignores_hangup("Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"));
+        assert!(!ignores_hangup("SigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangup("SigIgn:\tnone\n") && !ignores_hangup(""));
     }
 }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use magnes_dht::{AnnounceGuard, AnnouncePort, Dht, PeerStream, Readiness, Stats};
+use magnes_dht::{AnnounceGuard, AnnouncePort, Closed, Dht, PeerStream, Readiness, Stats, is_unresolved};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::model::InfoHash;
@@ -21,8 +21,18 @@ const NODES_MAX: usize = 64;
 pub(super) enum Found {
     /// Addresses of peers.
     Peers(Vec<SocketAddr>),
-    /// Whether it can find any, and its numbers.
-    State(Readiness, Box<Stats>),
+    /// How it is.
+    State(Box<DhtState>),
+}
+
+/// How the DHT is.
+#[derive(Debug)]
+pub(super) struct DhtState {
+    /// Whether it can find any peers.
+    pub(super) readiness: Readiness,
+    /// Whether the machine seems to have no network.
+    pub(super) is_offline: bool,
+    pub(super) stats: Stats,
 }
 
 /// The DHT as one torrent uses it.
@@ -92,8 +102,8 @@ impl Discovery {
         tokio::select! {
             peers = next_peers(&mut self.search) => Found::Peers(self.handle_peers(peers)),
             state = next_state(&mut self.ticks, &self.dht) => {
-                if let Found::State(readiness, _) = &state {
-                    self.ready = matches!(readiness, Readiness::Ready);
+                if let Found::State(state) = &state {
+                    self.ready = matches!(state.readiness, Readiness::Ready);
                 }
                 state
             }
@@ -124,9 +134,15 @@ async fn next_peers(search: &mut Option<PeerStream>) -> Option<Vec<SocketAddr>> 
 
 async fn next_state(ticks: &mut Interval, dht: &Dht) -> Found {
     ticks.tick().await;
-    match (dht.readiness().await, dht.stats().await) {
-        (Ok(readiness), Ok(stats)) => Found::State(readiness, Box::new(stats)),
+    match state_of(dht).await {
+        Ok(state) => Found::State(Box::new(state)),
         // The node is shut down: there is nothing more to say.
-        _ => std::future::pending().await,
+        Err(_) => std::future::pending().await,
     }
+}
+
+async fn state_of(dht: &Dht) -> Result<DhtState, Closed> {
+    let (readiness, stats) = (dht.readiness().await?, dht.stats().await?);
+    let is_offline = !matches!(readiness, Readiness::Ready) && is_unresolved(&dht.bootstrap_hosts().await?);
+    Ok(DhtState { readiness, is_offline, stats })
 }

@@ -29,5 +29,5 @@ pub(crate) use listen::{Bound, Listener, bind};
 pub(crate) use mail::{Control, RouteRequest, TorrentMail, TorrentMailbox, channel_of_routes};
 pub(crate) use peer_task::link_config;
 pub(crate) use progress::TorrentState;
-pub use progress::{Phase, Progress, Stall, TorrentError, TorrentEvent};
+pub use progress::{Phase, Progress, Search, Stall, TorrentError, TorrentEvent};
 pub(crate) use torrent_task::{TorrentTask, TorrentTaskConfig};

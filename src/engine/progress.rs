@@ -75,14 +75,39 @@ pub enum Phase {
 pub struct Stall {
     /// The torrent's own reason.
     pub reason: Reason,
-    /// How far the DHT is, while no peer is known and the DHT is in use.
-    pub dht: Option<Readiness>,
+    /// How the search for peers goes, while none is known.
+    pub search: Option<Search>,
+}
+
+/// How the search for peers goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Search {
+    /// The DHT is asked; how far it is.
+    Dht(Readiness),
+    /// The DHT answers nothing, and the name of no host that it bootstraps from is found.
+    Offline,
+    /// The torrent is private: the DHT is not asked (BEP 27).
+    Private,
+    /// The session has no DHT.
+    NoDht,
+}
+
+impl fmt::Display for Search {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dht(readiness) => readiness.fmt(f),
+            Self::Offline => f.write_str("no bootstrap host is found, this machine seems to be offline"),
+            Self::Private => f.write_str("it is private, the DHT is not used: give --peer"),
+            Self::NoDht => f.write_str("the DHT is not used: give --peer"),
+        }
+    }
 }
 
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.dht {
-            Some(dht) => write!(f, "{}: {dht}", self.reason),
+        match &self.search {
+            Some(search) => write!(f, "{}: {search}", self.reason),
             None => self.reason.fmt(f),
         }
     }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use magnes_dht::NodeMode;
 
-use crate::model::FileSelection;
+use crate::model::{FileSelection, PeerAddr};
 use crate::storage::ExistingData;
 
 /// How a session listens, finds peers and uses the machine.
@@ -47,8 +47,8 @@ impl Default for Config {
 pub struct AddOptions {
     /// Folder into which the torrent's file or folder goes.
     pub folder: PathBuf,
-    /// Peers to dial at once, besides those that the magnet link names.
-    pub peers: Vec<SocketAddr>,
+    /// Peers to dial at once, besides those that the magnet link names. Host names are resolved.
+    pub peers: Vec<PeerAddr>,
     /// The only files to fetch; `None`: what the magnet link selects (BEP 53), or all.
     pub files: Option<FileSelection>,
     /// What is known of data that stand in the folder already.

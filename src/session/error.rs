@@ -22,14 +22,6 @@ pub enum StartError {
     /// The DHT node did not start.
     #[error("cannot start the DHT node: {0}")]
     Dht(#[source] magnes_dht::SpawnError),
-    /// The folder for state files cannot be made.
-    #[error("cannot use {path} as the state folder: {source}")]
-    StateDir {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 /// Why a torrent could not be added.

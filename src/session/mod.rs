@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use magnes_dht::Dht;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use crate::engine::{Phase, Progress, Stall, TorrentError, TorrentEvent};
+pub use crate::engine::{Phase, Progress, Search, Stall, TorrentError, TorrentEvent};
 pub use crate::storage::ExistingData;
 pub use config::{AddOptions, Config};
 pub use error::{AddError, StartError};

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::{AddError, StartError};
+use super::error::AddError;
 use crate::model::InfoHash;
 use crate::storage::{LockError, StateLock};
 
@@ -22,11 +22,19 @@ pub(super) struct Kept {
 }
 
 impl StateDir {
-    /// Makes the folder where it is missing.
-    pub(super) fn open(folder: PathBuf) -> Result<Self, StartError> {
+    /// Makes the folder where it is missing. `None`, with a warning, where it cannot be made: what is kept between sessions
+    /// is a help, and no condition.
+    pub(super) fn open(folder: PathBuf) -> Option<Self> {
         match std::fs::create_dir_all(&folder) {
-            Ok(()) => Ok(Self { folder }),
-            Err(source) => Err(StartError::StateDir { path: folder, source }),
+            Ok(()) => Some(Self { folder }),
+            Err(error) => {
+                let folder = folder.display();
+                tracing::warn!(
+                    "cannot use {folder} as the state folder: {error}; nothing is kept between sessions (--state-dir \
+                     names another folder)"
+                );
+                None
+            }
         }
     }
 
@@ -48,7 +56,7 @@ impl StateDir {
     /// [`AddError::InUse`] when another process has the torrent in the same target folder.
     pub(super) fn resume(&self, info_hash: InfoHash, target: &Path) -> Result<Option<Kept>, AddError> {
         let target = resolved(target);
-        let own = target.to_string_lossy().into_owned();
+        let own = note(&target);
         let lock = StateLock::take(&self.folder.join(format!("{info_hash}.lock")), &own);
         match &lock {
             // Nothing is noted yet: it may be the same.
@@ -56,7 +64,9 @@ impl StateDir {
                 return Err(AddError::InUse { info_hash, folder: target });
             }
             Err(LockError::Held { note, .. }) => {
-                tracing::info!(%info_hash, other = %note, "another process has this torrent in another folder: no resume file is kept for this one");
+                tracing::warn!(
+                    "another process has this torrent in {note}: no resume file is kept for this one (--state-dir names a folder of its own)"
+                );
                 return Ok(None);
             }
             _ => {}
@@ -66,7 +76,18 @@ impl StateDir {
 }
 
 fn or_without(lock: Result<StateLock, LockError>) -> Option<StateLock> {
-    lock.inspect_err(|error| tracing::warn!(%error, "other processes are not kept from the same state")).ok()
+    let told = |error: &LockError| {
+        tracing::warn!("{error}; other processes are not kept from the same state (--state-dir names another folder)");
+    };
+    lock.inspect_err(told).ok()
+}
+
+/// The folder as text that no other folder has.
+fn note(target: &Path) -> String {
+    match target.to_str() {
+        Some(text) => text.to_owned(),
+        None => target.as_os_str().as_encoded_bytes().escape_ascii().to_string(),
+    }
 }
 
 /// The same for every way to name the folder, even while it is not there.
@@ -99,6 +120,23 @@ mod tests {
         assert!(matches!(state.resume(InfoHash::new([2; 20]), &target), Ok(Some(_))), "another torrent");
         drop(kept);
         assert!(matches!(state.resume(hash, folder.path()), Ok(Some(_))));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_done_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(StateDir::open(file.clone()).is_none() && StateDir::open(file.join("below")).is_none());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn folders_whose_names_are_not_text_are_told_apart() {
+        use std::os::unix::ffi::OsStrExt;
+        let [one, other] = [&b"a\xff"[..], b"a\xfe"].map(|name| Path::new(std::ffi::OsStr::from_bytes(name)));
+        assert_ne!(note(one), note(other));
+        assert_eq!(note(Path::new("Ü")), "Ü");
     }
 
     #[test]

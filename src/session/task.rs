@@ -24,7 +24,7 @@ use crate::engine::{
     Bound, Control, DiskPool, Listener, RouteRequest, TorrentEvent, TorrentMail, TorrentMailbox, TorrentState,
     TorrentTask, TorrentTaskConfig, bind, channel_of_routes, link_config,
 };
-use crate::model::{InfoHash, PeerAddr, PeerId};
+use crate::model::{InfoHash, PeerId};
 use crate::storage::WorkerConfig;
 
 /// Commands that may wait for the network thread.
@@ -87,6 +87,9 @@ pub(super) fn spawn(config: Config) -> Result<(JoinHandle<()>, StartReply), Star
             };
             let local = LocalSet::new();
             local.block_on(&runtime, run(config, reply));
+            drop(local);
+            // Whatever was to be saved is; a resolver that nobody waits for any more may take its time.
+            runtime.shutdown_background();
         })
         .map_err(StartError::System)?;
     Ok((thread, started))
@@ -160,7 +163,7 @@ struct SessionTask {
 
 impl SessionTask {
     async fn start(config: Config, routes: mpsc::Sender<RouteRequest>) -> Result<Self, StartError> {
-        let state = config.state_dir.clone().map(StateDir::open).transpose()?;
+        let state = config.state_dir.clone().and_then(StateDir::open);
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| StartError::System(error.into()))?;
         let mut chance = ChaCha8Rng::from_seed(seed);
@@ -233,7 +236,7 @@ impl SessionTask {
             folder: options.folder,
             existing: options.existing,
             selection: options.files,
-            peers: options.peers.into_iter().map(PeerAddr::Socket).collect(),
+            peers: options.peers,
             dht_nodes: Vec::new(),
             peer_id: self.peer_id,
             peers_max: self.config.peers_max,

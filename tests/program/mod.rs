@@ -38,17 +38,17 @@ impl Program {
         home: &Path,
         environment: &[(&str, &OsStr)],
     ) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_magnes"))
-            .args(args)
-            .current_dir(home)
-            .env("XDG_STATE_HOME", home.join("state"))
-            .env_remove("MAGNES_LOG")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn(command(env!("CARGO_BIN_EXE_magnes"), home).args(args).envs(environment.iter().copied()))
+    }
+
+    /// The same by a shell, in whose script `"$@"` is the program with its arguments. With `exec` signals reach it.
+    #[cfg(unix)]
+    pub(crate) fn start_by<A: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = A>, home: &Path) -> Self {
+        Self::spawn(command("sh", home).args(["-c", script, "sh", env!("CARGO_BIN_EXE_magnes")]).args(args))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = lines_of(child.stdout.take().unwrap());
         let stderr = lines_of(child.stderr.take().unwrap());
         Self { child, stdout, stderr }
@@ -88,6 +88,13 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whatever runs in `home`.
+fn command(program: &str, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(home).env("XDG_STATE_HOME", home.join("state")).env_remove("MAGNES_LOG").stdin(Stdio::null());
+    command
 }
 
 /// Runs the program to its end.

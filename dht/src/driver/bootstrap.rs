@@ -42,6 +42,12 @@ pub enum BootstrapState {
     Answered,
 }
 
+/// Whether there are hosts, and the name of none is found: so it is on a machine without a network.
+pub fn is_unresolved(hosts: &[BootstrapHost]) -> bool {
+    let is_lost = |host: &BootstrapHost| matches!(host.state, BootstrapState::NotFound { .. });
+    !hosts.is_empty() && hosts.iter().all(is_lost)
+}
+
 impl BootstrapState {
     /// Whether nothing came of the host so far, though it was tried.
     pub fn is_fault(&self) -> bool {
@@ -184,10 +190,12 @@ mod tests {
         let mut hosts = Hosts::new(vec!["router.example:6881".to_owned()], now);
         let state = |hosts: &Hosts, node: &Node| hosts.list(node)[0].state.clone();
         assert_eq!(state(&hosts, &node), BootstrapState::Resolving);
+        assert!(!is_unresolved(&hosts.list(&node)) && !is_unresolved(&[]), "nothing is known of it yet");
 
         let error = io::Error::other("failed to lookup address information: Name or service not known");
         assert!(hosts.handle_resolution(Resolution { host: 0, result: Err(error) }).is_empty());
         assert_eq!(state(&hosts, &node).to_string(), "its name is not found: Name or service not known");
+        assert!(is_unresolved(&hosts.list(&node)));
         hosts.report(now + PATIENCE / 2, &node);
         assert!(!hosts.hosts[0].is_told, "it is given some time");
         hosts.report(now + PATIENCE, &node);
@@ -195,6 +203,7 @@ mod tests {
 
         hosts.handle_resolution(found(&["[::1]:6881".parse().unwrap()]));
         assert_eq!(state(&hosts, &node), BootstrapState::OtherFamily);
+        assert!(!is_unresolved(&hosts.list(&node)));
 
         let addrs = hosts.handle_resolution(found(&["[::1]:6881".parse().unwrap(), HOST.into()])).to_vec();
         node.add_bootstrap(now + PATIENCE, &addrs);

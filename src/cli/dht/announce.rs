@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+
 use clap::Args;
 use magnes_dht::AnnouncePort;
 use serde_json::json;
@@ -10,9 +12,9 @@ use crate::cli::exit::Exit;
 /// Say once that a peer of this machine has a torrent.
 #[derive(Debug, Args)]
 pub(super) struct AnnounceArgs {
-    /// Its info hash.
-    #[arg(value_name = "INFO_HASH")]
-    info_hash: String,
+    /// Its info hash, magnet link or .torrent file.
+    #[arg(value_name = "INFO_HASH|MAGNET")]
+    info_hash: OsString,
     /// The TCP port on which the peer listens.
     #[arg(long)]
     port: u16,

@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use magnes_dht::{BootstrapState, Dht, DhtBuilder, NodeConfig, NodeMode, OperationError, SpawnError, StartError};
+use magnes::model::PeerAddr;
+use magnes_dht::{
+    BootstrapState, Dht, DhtBuilder, NodeConfig, NodeMode, OperationError, SpawnError, StartError, is_unresolved,
+};
 use serde_json::Value;
 use tokio::runtime;
 use tokio::time::timeout;
 
 use crate::cli::Outcome;
+use crate::cli::args::{host_names, parse_socket};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print;
 use crate::cli::report::print_json;
@@ -30,7 +34,7 @@ pub(super) struct OutputArgs {
 #[derive(Debug, Args)]
 pub(super) struct SocketArgs {
     /// UDP address to ask from; port 0 picks a free one. Default: any, of IPv4 and of IPv6.
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_socket)]
     listen: Option<SocketAddr>,
     /// Give up after so many seconds, with exit code 3. Default: 15, and never with --follow.
     #[arg(long, value_name = "SECS")]
@@ -40,9 +44,9 @@ pub(super) struct SocketArgs {
 /// How a question finds the nodes that can answer it.
 #[derive(Debug, Args)]
 pub(super) struct AskArgs {
-    /// DHT node to begin with, instead of the built-in list. May repeat.
+    /// DHT node to bootstrap from, instead of the built-in list: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May repeat.
     #[arg(long, value_name = "HOST:PORT")]
-    bootstrap: Vec<String>,
+    bootstrap: Vec<PeerAddr>,
     #[command(flatten)]
     pub(super) socket: SocketArgs,
 }
@@ -79,19 +83,22 @@ impl AskArgs {
         if self.bootstrap.is_empty() {
             return magnes::session::BOOTSTRAP.iter().map(ToString::to_string).collect();
         }
-        self.bootstrap.clone()
+        host_names(&self.bootstrap)
     }
 }
 
 impl SocketArgs {
-    /// Has `ask` ask one node, and nobody else.
+    /// Has `ask` ask one node, and nobody else. Of a name the first IPv4 address is asked, or else the first IPv6 address.
     pub(super) fn ask_node<F: Future<Output = Outcome>>(
         &self,
-        node: SocketAddr,
+        node: &PeerAddr,
         wait: Wait,
-        ask: impl FnOnce(Dht) -> F,
+        ask: impl FnOnce(Dht, SocketAddr) -> F,
     ) -> Outcome {
-        run(self.ask_within(self.limit(), &[node.to_string()], wait, ask))
+        run(async {
+            let addr = resolve(node, self.limit()).await?;
+            self.ask_within(self.limit(), &[addr.to_string()], wait, |dht| ask(dht, addr)).await
+        })
     }
 
     fn limit(&self) -> Duration {
@@ -145,16 +152,33 @@ fn run(ask: impl Future<Output = Outcome>) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-    runtime.block_on(ask)
+    let outcome = runtime.block_on(ask);
+    // A resolver that nobody waits for any more may take its time.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn resolve(node: &PeerAddr, limit: Duration) -> Result<SocketAddr, Failure> {
+    let failure = |why: &dyn fmt::Display| Failure::new(Exit::Failed, format!("cannot ask {node}: {why}"));
+    let (host, port) = match node {
+        PeerAddr::Socket(addr) => return Ok(*addr),
+        PeerAddr::Name { host, port } => (host.as_str(), *port),
+    };
+    let found = timeout(limit, tokio::net::lookup_host((host, port))).await;
+    let found = found.map_err(|_| Failure::new(Exit::TimedOut, format!("the name {host} was not found in time")))?;
+    let addrs: Vec<SocketAddr> = found.map_err(|error| failure(&error))?.collect();
+    let first = addrs.iter().find(|addr| addr.is_ipv4()).or(addrs.first());
+    first.copied().ok_or_else(|| failure(&"it has no address"))
 }
 
 /// Says what is known about why nothing came.
 async fn timed_out(dht: &Dht, limit: Duration) -> Failure {
     let readiness = dht.readiness().await.map(|readiness| readiness.to_string()).unwrap_or_default();
     let hosts = dht.bootstrap_hosts().await.unwrap_or_default();
+    let offline = if is_unresolved(&hosts) { "; this machine seems to be offline" } else { "" };
     let faults = hosts.iter().filter(|host| host.state != BootstrapState::Answered);
     let faults: String = faults.map(|host| format!("; {}: {}", host.name, host.state)).collect();
-    Failure::new(Exit::TimedOut, format!("no answer after {} s: {readiness}{faults}", limit.as_secs()))
+    Failure::new(Exit::TimedOut, format!("no answer after {} s: {readiness}{faults}{offline}", limit.as_secs()))
 }
 
 /// Why a question has no answer.

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 
 use clap::Args;
 use serde_json::json;
@@ -11,9 +12,9 @@ use crate::cli::exit::{Exit, Failure};
 /// Find the peers of a torrent.
 #[derive(Debug, Args)]
 pub(super) struct GetPeersArgs {
-    /// Its info hash.
-    #[arg(value_name = "INFO_HASH")]
-    info_hash: String,
+    /// Its info hash, magnet link or .torrent file.
+    #[arg(value_name = "INFO_HASH|MAGNET")]
+    info_hash: OsString,
     #[command(flatten)]
     ask: AskArgs,
 }

@@ -1,7 +1,10 @@
-use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
-use magnes::model::{InfoHash, parse_info_hash};
+use std::ffi::OsStr;
 
-use crate::cli::exit::{Exit, Failure};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use magnes::model::{InfoHash, Source};
+
+use crate::cli::exit::Failure;
+use crate::cli::files::{parse_source, read_metainfo};
 
 /// Bytes as hexadecimal digits.
 pub(super) fn encode(bytes: &[u8]) -> String {
@@ -28,10 +31,15 @@ pub(super) fn parse_salt(text: &str) -> Result<Salt, String> {
 #[derive(Debug, Clone)]
 pub(super) struct Salt(pub(super) Vec<u8>);
 
-/// The info hash that the user named.
-pub(super) fn info_hash(text: &str) -> Result<InfoHash, Failure> {
-    parse_info_hash(text).ok_or_else(|| {
-        let needed = "40 hexadecimal digits or 32 base32 characters are needed";
-        Failure::new(Exit::BadTorrent, format!("`{text}` is not an info hash: {needed}"))
-    })
+/// The torrent that the user named, in any way that names one.
+pub(super) fn info_hash(text: &OsStr) -> Result<InfoHash, Failure> {
+    let needed = "40 hexadecimal digits, 32 base32 characters or a magnet link are needed";
+    match parse_source(text)? {
+        Source::Magnet(magnet) => Ok(magnet.info_hash),
+        Source::Publisher(_) => Err(Failure::bad_torrent(
+            "the link leads to whatever a publisher points to: `magnes dht get` says which torrent that is",
+        )),
+        Source::File(path) if path.is_file() => Ok(read_metainfo(&path)?.info.hash()),
+        Source::File(path) => Err(Failure::bad_torrent(format!("`{}` is not an info hash: {needed}", path.display()))),
+    }
 }

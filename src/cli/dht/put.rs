@@ -1,5 +1,6 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the program reads the file it is told")]
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -33,13 +34,13 @@ A value has at most 1000 bytes, bencoded. Nodes forget it after two hours: put i
 pub(super) struct PutArgs {
     /// The value, a text.
     #[arg(group = "content")]
-    value: Option<String>,
+    value: Option<OsString>,
     /// The content of this file is the value.
     #[arg(long, value_name = "FILE", group = "content")]
     file: Option<PathBuf>,
-    /// The value is a pointer to this torrent (BEP 46).
-    #[arg(long, value_name = "INFO_HASH", group = "content", requires = "key")]
-    torrent: Option<String>,
+    /// The value is a pointer to this torrent (BEP 46): its info hash, magnet link or .torrent file.
+    #[arg(long, value_name = "INFO_HASH|MAGNET", group = "content", requires = "key")]
+    torrent: Option<OsString>,
     /// The value is bencoded already.
     #[arg(long, conflicts_with = "torrent")]
     bencoded: bool,
@@ -113,7 +114,7 @@ async fn put_mutable(
 /// The value, bencoded.
 fn content(args: &PutArgs) -> Result<Vec<u8>, Failure> {
     let bytes = match (&args.value, &args.file, &args.torrent) {
-        (Some(text), ..) => text.clone().into_bytes(),
+        (Some(text), ..) => text.clone().into_encoded_bytes(),
         (_, Some(path), _) => {
             // One byte more than there is room for is enough to say that it is too much.
             let mut bytes = Vec::new();

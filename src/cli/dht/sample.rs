@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use clap::Args;
+use magnes::model::PeerAddr;
 use magnes_dht::{Dht, NodeId, Target};
 use serde_json::json;
 
@@ -23,18 +24,18 @@ pub(super) struct SampleArgs {
     /// The point towards which nodes are asked, 40 hexadecimal digits. Default: a random one.
     target: Option<NodeId>,
     /// Ask this node alone.
-    #[arg(long, value_name = "IP:PORT", conflicts_with = "bootstrap")]
-    node: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "bootstrap")]
+    node: Option<PeerAddr>,
     #[command(flatten)]
     ask: AskArgs,
 }
 
 pub(super) fn run(args: &SampleArgs, output: &OutputArgs) -> Outcome {
-    let ask = async |dht: Dht| {
+    let ask = async |dht: Dht, node: Option<SocketAddr>| {
         // Our own id was drawn by lot.
         let own_id = dht.node_ids().await.map_err(|closed| failed(closed.into()))?.first().copied();
         let target = args.target.or(own_id).map_or(Target::new([0; 20]), Target::from);
-        let mut samples = match args.node {
+        let mut samples = match node {
             Some(node) => dht.sample_node(node, target),
             None => dht.sample(target),
         };
@@ -63,8 +64,8 @@ pub(super) fn run(args: &SampleArgs, output: &OutputArgs) -> Outcome {
             _ => Ok(Exit::Done),
         }
     };
-    match args.node {
-        Some(node) => args.ask.socket.ask_node(node, Wait::UntilReady, ask),
-        None => args.ask.ask(ask),
+    match &args.node {
+        Some(node) => args.ask.socket.ask_node(node, Wait::UntilReady, async |dht, addr| ask(dht, Some(addr)).await),
+        None => args.ask.ask(async |dht| ask(dht, None).await),
     }
 }

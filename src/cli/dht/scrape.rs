@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+
 use clap::Args;
 use serde_json::json;
 
@@ -16,9 +18,9 @@ The numbers are estimates: nodes answer with filters of 256 bytes, from which ad
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ScrapeArgs {
-    /// Its info hash.
-    #[arg(value_name = "INFO_HASH")]
-    info_hash: String,
+    /// Its info hash, magnet link or .torrent file.
+    #[arg(value_name = "INFO_HASH|MAGNET")]
+    info_hash: OsString,
     #[command(flatten)]
     ask: AskArgs,
 }

@@ -1,5 +1,6 @@
 #![allow(clippy::disallowed_methods, reason = "the program measures its own time")]
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -25,9 +26,9 @@ Each line is one step: when, what, the node, and how many leading bits its id sh
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct TraceArgs {
-    /// Where it goes: an info hash, or any point as 40 hexadecimal digits.
-    #[arg(value_name = "TARGET")]
-    target: String,
+    /// Where it goes: an info hash, a magnet link, or any point as 40 hexadecimal digits.
+    #[arg(value_name = "TARGET|MAGNET")]
+    target: OsString,
     #[command(flatten)]
     ask: AskArgs,
 }

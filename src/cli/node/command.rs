@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use magnes::model::PeerAddr;
 use magnes::storage::{LockError, StateLock};
 use magnes_dht::{Dht, DhtBuilder, Event, GuardConfig, NodeConfig, Prefix, SpawnError};
 use serde_json::json;
@@ -17,7 +18,7 @@ use super::notify::{Manager, watchdog_interval};
 use super::status::{Rates, Status};
 use super::{http, lines, metrics};
 use crate::cli::Outcome;
-use crate::cli::args::{ReportArgs, state_dir_default};
+use crate::cli::args::{ReportArgs, host_names, parse_socket, state_dir};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::report::{Reporter, print_json};
 use crate::cli::signals::{Signal, Signals};
@@ -33,11 +34,11 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10 * 60);
 pub(crate) struct NodeArgs {
     /// UDP address to listen on; port 0 picks a free one. May repeat: one node id each.
     /// Default: port 6881 of every IPv4 address, and of each public IPv6 address that lasts.
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_socket)]
     listen: Vec<SocketAddr>,
-    /// DHT node to begin with, instead of the built-in list. May repeat.
+    /// DHT node to bootstrap from, instead of the built-in list: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May repeat.
     #[arg(long, value_name = "HOST:PORT")]
-    bootstrap: Vec<String>,
+    bootstrap: Vec<PeerAddr>,
     /// Begin with nobody but the saved table, and wait to be asked: for the first node of a network.
     #[arg(long, conflicts_with = "bootstrap")]
     no_bootstrap: bool,
@@ -45,7 +46,7 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// TCP address of GET /metrics (for Prometheus) and GET /health (200 when ready, else 503). Not for the public.
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_socket)]
     metrics: Option<SocketAddr>,
     /// Print one JSON object a line on stdout: listening, status, external_address, error.
     #[arg(long)]
@@ -106,7 +107,10 @@ pub(crate) fn run(args: NodeArgs) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-    runtime.block_on(serve(args)).map_err(|failure| failure.told_as_json(json))
+    let outcome = runtime.block_on(serve(args)).map_err(|failure| failure.told_as_json(json));
+    // A resolver that nobody waits for any more may take its time.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn serve(args: NodeArgs) -> Outcome {
@@ -119,7 +123,7 @@ async fn serve(args: NodeArgs) -> Outcome {
     }
     let monitor = bind_metrics(args.metrics).await?;
     let metrics_addr = monitor.as_ref().and_then(|listener| listener.local_addr().ok());
-    let folder = args.state_dir.clone().or_else(state_dir_default);
+    let folder = state_dir(args.state_dir.as_deref()).filter(|folder| is_made(folder));
     // Held to the end.
     let _lock = folder.as_deref().map(lock).transpose()?;
     let dht = start(builder(&args, folder.as_deref(), listen)).await?;
@@ -149,10 +153,21 @@ async fn bind_metrics(addr: Option<SocketAddr>) -> Result<Option<TcpListener>, F
     listener.map(Some).map_err(failure)
 }
 
-/// Makes the state folder where it is missing, and keeps other nodes from it.
+/// Makes the state folder where it is missing. Without it the node runs all the same.
+fn is_made(folder: &Path) -> bool {
+    let made = std::fs::create_dir_all(folder);
+    if let Err(error) = &made {
+        let folder = folder.display();
+        tracing::warn!(
+            "cannot use {folder} as the state folder: {error}; the table and the ids are not kept between runs \
+             (--state-dir names another folder)"
+        );
+    }
+    made.is_ok()
+}
+
+/// Keeps other nodes from the state folder.
 fn lock(folder: &Path) -> Result<Option<StateLock>, Failure> {
-    std::fs::create_dir_all(folder)
-        .map_err(|error| Failure::new(Exit::Disk, format!("cannot use {}: {error}", folder.display())))?;
     match StateLock::take(&folder.join("dht-node.lock"), &std::process::id().to_string()) {
         Ok(lock) => Ok(Some(lock)),
         Err(LockError::Held { note, .. }) => Err(Failure::new(
@@ -163,7 +178,7 @@ fn lock(folder: &Path) -> Result<Option<StateLock>, Failure> {
             ),
         )),
         Err(error) => {
-            tracing::warn!(%error, "other nodes are not kept from the same state");
+            tracing::warn!("{error}; other nodes are not kept from the same state (--state-dir names another folder)");
             Ok(None)
         }
     }
@@ -177,7 +192,7 @@ fn builder(args: &NodeArgs, folder: Option<&Path>, listen: Vec<SocketAddr>) -> D
     let bootstrap = match (args.no_bootstrap, args.bootstrap.is_empty()) {
         (true, _) => Vec::new(),
         (false, true) => magnes::session::BOOTSTRAP.map(str::to_owned).to_vec(),
-        (false, false) => args.bootstrap.clone(),
+        (false, false) => host_names(&args.bootstrap),
     };
     for host in bootstrap {
         builder = builder.bootstrap(host);

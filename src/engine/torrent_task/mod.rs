@@ -10,12 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use magnes_dht::{Dht, Readiness, Stats};
+use magnes_dht::Dht;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use super::discovery::{Discovery, Found};
+use super::discovery::{DhtState, Discovery, Found};
 use super::disk::{DiskClient, DiskPool};
 use super::faults::Faults;
 use super::keeper::Keeper;
@@ -88,7 +88,7 @@ pub(crate) struct TorrentTask {
     discovery: Option<Discovery>,
     names: Names,
     /// What the DHT said of itself last.
-    dht_state: Option<(Readiness, Stats)>,
+    dht_state: Option<DhtState>,
     layout: Option<Arc<Layout>>,
     /// Held as long as pieces are fetched.
     write_lock: Option<WriteLock>,
@@ -168,7 +168,7 @@ impl TorrentTask {
                 }
                 found = next_found(&mut self.discovery) => match found {
                     Found::Peers(peers) => self.torrent.handle_candidates(Instant::now(), PeerSource::Dht, &peers),
-                    Found::State(readiness, stats) => self.dht_state = Some((readiness, *stats)),
+                    Found::State(state) => self.dht_state = Some(*state),
                 },
                 (role, addrs) = self.names.next() => self.handle_named(role, &addrs),
                 surveyed = next_surveyed(&mut self.opening) => self.handle_surveyed(surveyed),

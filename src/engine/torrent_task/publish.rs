@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use magnes_dht::Readiness;
-
 use super::TorrentTask;
-use crate::engine::progress::{Phase, Progress, Stall, TorrentEvent, TorrentState};
+use crate::engine::progress::{Phase, Progress, Search, Stall, TorrentEvent, TorrentState};
 use crate::swarm;
 
 /// How often the handles are told how far the torrent is.
@@ -33,9 +31,16 @@ impl TorrentTask {
         });
     }
 
-    /// How far the DHT is, while it is what is waited for.
-    fn dht_reason(&self, peers_known: usize) -> Option<Readiness> {
-        self.dht_state.as_ref().filter(|_| peers_known == 0).map(|(readiness, _)| *readiness)
+    /// How the search for peers goes, while they are what is waited for.
+    fn search(&self, reason: swarm::Reason) -> Option<Search> {
+        match &self.dht_state {
+            _ if reason != swarm::Reason::NoPeersFound => None,
+            _ if self.config.dht.is_none() => Some(Search::NoDht),
+            _ if self.is_private() => Some(Search::Private),
+            Some(state) if state.is_offline => Some(Search::Offline),
+            Some(state) => Some(Search::Dht(state.readiness)),
+            None => None,
+        }
     }
 
     fn progress(&self) -> Progress {
@@ -65,8 +70,8 @@ impl TorrentTask {
             up_bps: status.up_bps,
             uploaded: status.uploaded,
             peers: status.peers_connected,
-            dht_nodes: self.dht_state.as_ref().map_or(0, |(_, stats)| stats.contacts),
-            stall: status.reason.map(|reason| Stall { reason, dht: self.dht_reason(status.peers_known) }),
+            dht_nodes: self.dht_state.as_ref().map_or(0, |state| state.stats.contacts),
+            stall: status.reason.map(|reason| Stall { reason, search: self.search(reason) }),
         }
     }
 }
