@@ -2,23 +2,30 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::event::PeerSource;
+use super::bans::Bans;
+use super::event::{BanReason, CloseCause, PeerSource};
+use super::status::Contacts;
 
 /// Addresses kept at most. A DHT search of a large swarm yields a few hundred; more than this is flooding.
 const CANDIDATES_MAX: usize = 4000;
-/// Banned IP addresses kept at most; the oldest is forgiven.
-const BANNED_MAX: usize = 4000;
 /// Pause before an address that failed once is dialled again; it doubles with every further failure.
 const RETRY_MIN: Duration = Duration::from_secs(2);
-/// Failures in a row after which an address is forgotten until somebody names it again. What the user named is dialled for
-/// ever.
-const FAILURES_MAX: u8 = 8;
+/// The longest of these pauses. An address is dialled for ever, as it may be the only one; when there is no room for a better
+/// one, those with the most failures go.
+const RETRY_MAX: Duration = Duration::from_secs(10 * 60);
 /// The longest pause before an address is dialled that the user named.
 const NAMED_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Failures that are counted at most.
+const FAILURES_MAX: u8 = 16;
 /// Pause before a peer that closed a working connection is dialled again.
 const RECONNECT: Duration = Duration::from_secs(20);
 /// Pause before a peer is dialled again that had to make room because it was of no use.
 const USELESS_RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// Pause before a peer is dialled again that lacked nothing, as we did: pieces may get lost, or be selected later.
+const BOTH_COMPLETE_RETRY: Duration = Duration::from_secs(30 * 60);
+/// Pause before an address is dialled again at which we met ourselves: others may have it by then.
+const OWN_RETRY: Duration = Duration::from_secs(60 * 60);
 
 /// The addresses that may be dialled: each once, in the order of their promise, with back-off.
 #[derive(Debug, Default)]
@@ -26,21 +33,49 @@ pub(super) struct Candidates {
     by_addr: BTreeMap<SocketAddr, Candidate>,
     /// Those that may be dialled, by the time from which on and then by promise. The first is the next.
     queue: std::collections::BTreeSet<(Instant, u8, SocketAddr)>,
-    /// Who is banned, and since when.
-    banned: BTreeMap<BanKey, Instant>,
+    /// How many have failed since they worked last.
+    failing: usize,
+    bans: Bans,
 }
-
-/// An IP address with every port, since another port does not help a liar; on the loopback network, where every peer of a
-/// machine has the same IP address, one port of it.
-type BanKey = (IpAddr, Option<u16>);
 
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     promise: u8,
     failures: u8,
     was_useless: bool,
+    /// How its last connection ended, if it had one.
+    end: Option<End>,
     /// Its place in the queue; `None` while it is dialled or connected.
     due: Option<Instant>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Refused,
+    TimedOut,
+    Unreachable,
+    /// The peer closed it before its handshake was complete.
+    HungUp,
+    /// It ended for another reason before that.
+    Faulty,
+    /// Later.
+    Left,
+}
+
+impl End {
+    /// By the cause, and whether both handshakes were done.
+    pub(super) fn new(cause: &CloseCause, worked: bool) -> Self {
+        use std::io::ErrorKind;
+        match cause {
+            _ if worked => Self::Left,
+            CloseCause::DialFailed(ErrorKind::ConnectionRefused) => Self::Refused,
+            CloseCause::DialFailed(ErrorKind::TimedOut) => Self::TimedOut,
+            CloseCause::DialFailed(_) => Self::Unreachable,
+            CloseCause::Eof | CloseCause::Io(_) => Self::HungUp,
+            CloseCause::ByUs | CloseCause::Fault(_) | CloseCause::TooSlow => Self::Faulty,
+        }
+    }
 }
 
 /// An address that is due.
@@ -53,10 +88,22 @@ pub(super) struct Due {
     pub(super) was_useless: bool,
 }
 
+impl Candidate {
+    fn new(promise: u8, due: Option<Instant>) -> Self {
+        Self { promise, failures: 0, was_useless: false, end: None, due }
+    }
+
+    fn is_named(&self) -> bool {
+        self.promise == promise(PeerSource::User)
+    }
+}
+
 impl Candidates {
-    /// Takes an address in; returns whether it may be dialled and was not known.
+    /// Takes an address in; returns whether it may be dialled and was not known. What the user names is known, whatever others
+    /// at its IP address did.
     pub(super) fn add(&mut self, now: Instant, addr: SocketAddr, source: PeerSource) -> bool {
-        if !is_dialable(&addr) || self.is_banned(&addr) {
+        let is_kept_out = self.is_banned(&addr) && (source != PeerSource::User || self.bans.is_offender(&addr));
+        if !is_dialable(&addr) || (is_kept_out && !self.by_addr.contains_key(&addr)) {
             return false;
         }
         let promise = promise(source);
@@ -67,7 +114,7 @@ impl Candidates {
         if self.by_addr.len() >= CANDIDATES_MAX && !self.drop_worst(promise) {
             return false;
         }
-        self.by_addr.insert(addr, Candidate { promise, failures: 0, was_useless: false, due: Some(now) });
+        self.by_addr.insert(addr, Candidate::new(promise, Some(now)));
         self.queue.insert((now, promise, addr))
     }
 
@@ -83,7 +130,7 @@ impl Candidates {
             }
         } else if self.by_addr.len() < CANDIDATES_MAX {
             let promise = promise(PeerSource::Incoming);
-            self.by_addr.insert(addr, Candidate { promise, failures: 0, was_useless: false, due: None });
+            self.by_addr.insert(addr, Candidate::new(promise, None));
         }
         true
     }
@@ -117,8 +164,7 @@ impl Candidates {
     pub(super) fn peek(&self, now: Instant) -> Option<Due> {
         let (_, _, addr) = *self.queue.first().filter(|(due, _, _)| *due <= now)?;
         let candidate = self.by_addr.get(&addr)?;
-        let is_named = candidate.promise == promise(PeerSource::User);
-        Some(Due { addr, is_named, was_useless: candidate.was_useless })
+        Some(Due { addr, is_named: candidate.is_named(), was_useless: candidate.was_useless })
     }
 
     /// The next address to dial, if one is due; it counts as being dialled from here on.
@@ -140,24 +186,57 @@ impl Candidates {
     }
 
     /// An address could not be reached, or its connection failed before it was of use.
-    pub(super) fn handle_failed(&mut self, now: Instant, addr: SocketAddr) {
+    pub(super) fn handle_failed(&mut self, now: Instant, addr: SocketAddr, end: End) {
+        self.back_off(now, addr, RETRY_MIN, end);
+    }
+
+    /// A connection has ended on which nothing was exchanged.
+    pub(super) fn handle_ended_early(&mut self, now: Instant, addr: SocketAddr) {
+        self.back_off(now, addr, RECONNECT, End::Left);
+    }
+
+    fn back_off(&mut self, now: Instant, addr: SocketAddr, pause_min: Duration, end: End) {
         let Some(candidate) = self.by_addr.get_mut(&addr) else { return };
+        self.failing += usize::from(candidate.failures == 0);
         candidate.failures = candidate.failures.saturating_add(1).min(FAILURES_MAX);
-        let is_named = candidate.promise == promise(PeerSource::User);
-        if candidate.failures >= FAILURES_MAX && !is_named {
-            self.forget(&addr);
-            return;
-        }
-        let pause = RETRY_MIN * 2u32.pow(u32::from(candidate.failures) - 1);
-        self.enqueue(addr, now + if is_named { pause.min(NAMED_RETRY_MAX) } else { pause });
+        candidate.end = Some(end);
+        let pause = pause_min * 2u32.pow(u32::from(candidate.failures) - 1);
+        let pause_max = if candidate.is_named() { NAMED_RETRY_MAX } else { RETRY_MAX };
+        self.enqueue(addr, now + pause.min(pause_max));
     }
 
     /// A connection that worked has ended.
     pub(super) fn handle_ended(&mut self, now: Instant, addr: SocketAddr) {
+        self.handle_left(now, addr, RECONNECT);
+    }
+
+    /// Neither side wants anything of the other.
+    pub(super) fn handle_both_complete(&mut self, now: Instant, addr: SocketAddr) {
+        self.handle_left(now, addr, BOTH_COMPLETE_RETRY);
+    }
+
+    /// It is ourselves. The address stays known, so that nobody can name it to us again at once.
+    pub(super) fn handle_own(&mut self, now: Instant, addr: SocketAddr) {
+        self.handle_left(now, addr, OWN_RETRY);
+    }
+
+    fn handle_left(&mut self, now: Instant, addr: SocketAddr, pause: Duration) {
         if let Some(candidate) = self.by_addr.get_mut(&addr) {
-            candidate.failures = 0;
+            self.failing -= usize::from(candidate.failures > 0);
+            (candidate.failures, candidate.end) = (0, Some(End::Left));
         }
-        self.enqueue(addr, now + RECONNECT);
+        self.enqueue(addr, now + pause);
+    }
+
+    /// Something is wanted that was not: whoever worked is dialled soon.
+    pub(super) fn recall(&mut self, now: Instant) {
+        let soon = now + RECONNECT;
+        let worked = |candidate: &Candidate| candidate.failures == 0 && candidate.due.is_some_and(|due| due > soon);
+        let addrs: Vec<SocketAddr> =
+            self.by_addr.iter().filter(|(_, candidate)| worked(candidate)).map(|(addr, _)| *addr).collect();
+        for addr in addrs.into_iter().filter(|addr| !self.is_banned(addr)).collect::<Vec<_>>() {
+            self.enqueue(addr, soon);
+        }
     }
 
     /// A connection had to make room because nothing came of it.
@@ -168,30 +247,64 @@ impl Candidates {
         self.enqueue(addr, now + USELESS_RETRY);
     }
 
-    /// Never offers the address again, until it is added anew.
-    pub(super) fn forget(&mut self, addr: &SocketAddr) {
-        if let Some(Candidate { due: Some(due), promise, .. }) = self.by_addr.remove(addr) {
-            self.queue.remove(&(due, promise, *addr));
+    /// Forgets an address, until it is added anew.
+    fn forget(&mut self, addr: &SocketAddr) {
+        let Some(gone) = self.by_addr.remove(addr) else { return };
+        self.failing -= usize::from(gone.failures > 0);
+        if let Some(due) = gone.due {
+            self.queue.remove(&(due, gone.promise, *addr));
         }
     }
 
-    /// Bans a peer and forgets what it makes useless.
-    pub(super) fn ban(&mut self, now: Instant, addr: SocketAddr) {
-        if self.banned.len() >= BANNED_MAX {
-            let oldest = self.banned.iter().min_by_key(|(_, since)| **since).map(|(key, _)| *key);
-            oldest.map(|key| self.banned.remove(&key));
-        }
-        let key = ban_key(&addr);
-        self.banned.insert(key, now);
-        let gone: Vec<SocketAddr> = self.by_addr.keys().filter(|addr| ban_key(addr) == key).copied().collect();
-        for addr in gone {
-            self.forget(&addr);
+    /// Whether a peer that nobody can replace is forgiven that it did harm: the first time it is.
+    pub(super) fn forgives(&mut self, now: Instant, addr: SocketAddr, reason: BanReason) -> bool {
+        self.bans.forgives(now, addr, reason)
+    }
+
+    /// Bans a peer for a while; it is dialled again when that is over. `was_source`: it had something that we lack.
+    pub(super) fn ban(&mut self, now: Instant, addr: SocketAddr, reason: BanReason, was_source: bool) {
+        let until = self.bans.ban(now, addr, reason, was_source);
+        let key = Bans::key_of(&addr);
+        let meant = |other: &SocketAddr| Bans::key_of(other) == key && self.is_banned(other);
+        let banned: Vec<SocketAddr> = self.by_addr.keys().filter(|other| meant(other)).copied().collect();
+        for addr in banned {
+            self.enqueue(addr, until);
         }
     }
 
-    /// Whether the peer is banned.
+    /// Ends bans whose time is over.
+    pub(super) fn expire_bans(&mut self, now: Instant) {
+        self.bans.expire(now);
+    }
+
+    /// Whether the peer is banned. What the user named is for what it did itself, and not for what another peer at its IP
+    /// address did.
     pub(super) fn is_banned(&self, addr: &SocketAddr) -> bool {
-        self.banned.contains_key(&ban_key(addr))
+        let is_named = self.by_addr.get(addr).is_some_and(Candidate::is_named);
+        if is_named { self.bans.is_offender(addr) } else { self.bans.covers(addr) }
+    }
+
+    /// How many peers that had something we lack are banned, and what the last of them did.
+    pub(super) fn banned_sources(&self) -> Option<(usize, BanReason)> {
+        self.bans.sources()
+    }
+
+    /// What became of the addresses.
+    pub(super) fn contacts(&self) -> Contacts {
+        let count = |end| self.by_addr.values().filter(|candidate| candidate.end == Some(end)).count();
+        Contacts {
+            known: self.by_addr.len(),
+            refused: count(End::Refused),
+            timed_out: count(End::TimedOut),
+            hung_up: count(End::HungUp),
+            faulty: count(End::Faulty),
+            left: count(End::Left),
+        }
+    }
+
+    /// Number of addresses that have not failed since they worked last.
+    pub(super) fn hopeful(&self) -> usize {
+        self.by_addr.len() - self.failing
     }
 
     /// Number of addresses known.
@@ -216,10 +329,6 @@ fn promise(source: PeerSource) -> u8 {
         PeerSource::Dht => 2,
         PeerSource::Incoming => 3,
     }
-}
-
-fn ban_key(addr: &SocketAddr) -> BanKey {
-    (addr.ip(), addr.ip().is_loopback().then_some(addr.port()))
 }
 
 fn is_dialable(addr: &SocketAddr) -> bool {
@@ -259,7 +368,7 @@ mod tests {
             let due = candidates.peek(now).expect("it is due");
             assert!(due.is_named);
             candidates.next(now);
-            candidates.handle_failed(now, due.addr);
+            candidates.handle_failed(now, due.addr, End::Refused);
             let next = candidates.next_due().unwrap();
             assert!(next - now <= NAMED_RETRY_MAX);
             now = next;
@@ -294,35 +403,75 @@ mod tests {
     }
 
     #[test]
-    fn failures_back_off_and_at_last_forget() {
+    fn what_fails_is_dialled_ever_less_often_and_for_ever() {
         let mut now = Instant::now();
         let mut candidates = Candidates::default();
         candidates.add(now, addr(1, 1), PeerSource::Dht);
         let mut pauses = Vec::new();
-        while let Some(dialled) = candidates.next(now) {
-            candidates.handle_failed(now, dialled);
-            let Some(due) = candidates.next_due() else { break };
+        for _ in 0..12 {
+            let dialled = candidates.next(now).expect("it is due");
+            candidates.handle_failed(now, dialled, End::TimedOut);
+            let due = candidates.next_due().unwrap();
             pauses.push((due - now).as_secs());
             now = due;
         }
-        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128]);
-        assert_eq!(candidates.len(), 0);
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600]);
+        assert_eq!((candidates.len(), candidates.hopeful()), (1, 0));
+        let contacts = Contacts { known: 1, timed_out: 1, ..Contacts::default() };
+        assert_eq!(candidates.contacts(), contacts);
+        candidates.handle_ended(now, addr(1, 1));
+        assert_eq!(candidates.hopeful(), 1, "it works");
     }
 
     #[test]
-    fn a_ban_covers_every_port_and_stays() {
+    fn who_connects_and_leaves_at_once_is_dialled_ever_less_often() {
+        let mut now = Instant::now();
+        let mut candidates = Candidates::default();
+        candidates.add(now, addr(1, 1), PeerSource::Dht);
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            let dialled = candidates.next(now).expect("it is due");
+            candidates.handle_ended_early(now, dialled);
+            let due = candidates.next_due().unwrap();
+            pauses.push((due - now).as_secs());
+            now = due;
+        }
+        assert_eq!(pauses, [20, 40, 80, 160, 320, 600, 600]);
+    }
+
+    #[test]
+    fn who_needs_nothing_of_us_is_recalled_when_something_is_wanted() {
         let now = Instant::now();
         let mut candidates = Candidates::default();
         candidates.add(now, addr(1, 1), PeerSource::Dht);
-        candidates.add(now, addr(1, 2), PeerSource::Dht);
-        candidates.add(now, addr(2, 1), PeerSource::Dht);
-        candidates.ban(now, addr(1, 1));
-        assert_eq!(candidates.len(), 1);
-        assert!(!candidates.add(now, addr(1, 3), PeerSource::User));
-        assert!(candidates.is_banned(&addr(1, 9)));
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        candidates.ban(now, local(1));
-        assert!(candidates.is_banned(&local(1)) && !candidates.is_banned(&local(2)));
+        candidates.next(now);
+        candidates.handle_both_complete(now, addr(1, 1));
+        assert_eq!(candidates.next_due(), Some(now + BOTH_COMPLETE_RETRY));
+        candidates.recall(now);
+        assert_eq!(candidates.next_due(), Some(now + RECONNECT));
+    }
+
+    #[test]
+    fn a_banned_address_is_dialled_when_the_ban_is_over_and_what_the_user_named_answers_for_itself() {
+        let now = Instant::now();
+        let mut candidates = Candidates::default();
+        for (addr, source) in
+            [(addr(1, 1), PeerSource::Dht), (addr(1, 2), PeerSource::User), (addr(2, 1), PeerSource::Dht)]
+        {
+            candidates.add(now, addr, source);
+        }
+        candidates.ban(now, addr(1, 9), BanReason::CorruptBlocks, true);
+        assert!(candidates.is_banned(&addr(1, 1)) && candidates.is_banned(&addr(1, 9)));
+        assert!(!candidates.is_banned(&addr(1, 2)) && !candidates.is_banned(&addr(2, 1)));
+        assert!(!candidates.add(now, addr(1, 3), PeerSource::Dht));
+        assert!(candidates.add(now, addr(1, 4), PeerSource::User));
+        assert_eq!([(); 3].map(|()| candidates.next(now)), [addr(1, 2), addr(1, 4), addr(2, 1)].map(Some));
+        assert_eq!(candidates.next(now), None);
+        candidates.ban(now, addr(1, 2), BanReason::CorruptBlocks, true);
+        assert!(candidates.is_banned(&addr(1, 2)), "for what it did itself");
+        let over = candidates.next_due().unwrap();
+        candidates.expire_bans(over);
+        assert!(!candidates.is_banned(&addr(1, 1)) && candidates.next(over).is_some());
     }
 
     #[test]
@@ -331,8 +480,7 @@ mod tests {
         let mut candidates = Candidates::default();
         for number in 0..2 * CANDIDATES_MAX as u32 {
             candidates.add(now, (std::net::Ipv4Addr::from(0x0a00_0000 + number), 1).into(), PeerSource::Dht);
-            candidates.ban(now, (std::net::Ipv4Addr::from(0x0b00_0000 + number), 1).into());
         }
-        assert_eq!((candidates.len(), candidates.banned.len()), (CANDIDATES_MAX, BANNED_MAX));
+        assert_eq!(candidates.len(), CANDIDATES_MAX);
     }
 }

@@ -7,6 +7,7 @@ mod event;
 mod rate;
 mod status;
 
+mod bans;
 mod blame;
 mod candidates;
 mod claim;
@@ -30,5 +31,5 @@ mod tests;
 
 pub use event::{BanReason, CloseCause, CloseReason, DiskEvent, Event, Hello, Output, PeerKey, PeerSource, Unwanted};
 pub use search::SearchSchedule;
-pub use status::{Reason, Status};
+pub use status::{Contacts, Reason, Status};
 pub use torrent::{Torrent, TorrentConfig};

@@ -3,6 +3,9 @@ use std::time::{Duration, Instant};
 /// Length of a sample.
 const SAMPLE: Duration = Duration::from_millis(500);
 
+/// A flow that brought nothing for so long stands still, whatever its average is.
+const STILL: Duration = Duration::from_secs(8);
+
 /// Bytes per second: an average that forgets, and the total.
 ///
 /// Every sample of half a second counts for `1/weight`; the start is averaged over the time there was, so that a fast peer
@@ -16,25 +19,34 @@ pub(super) struct Rate {
     since: Instant,
     bps: f64,
     samples: u32,
+    /// When bytes were counted last, and whether that is so long ago that nothing flows.
+    last_at: Instant,
+    is_still: bool,
 }
 
 impl Rate {
     /// An average over about `window`.
     pub(super) fn new(now: Instant, window: Duration) -> Self {
         let weight = (window.as_millis() / SAMPLE.as_millis()).clamp(1, 1000) as u32;
-        Self { weight, total: 0, pending: 0, since: now, bps: 0.0, samples: 0 }
+        Self { weight, total: 0, pending: 0, since: now, bps: 0.0, samples: 0, last_at: now, is_still: true }
     }
 
     /// Counts bytes.
     pub(super) fn add(&mut self, now: Instant, bytes: u64) {
         self.total += bytes;
         self.pending += bytes;
+        self.last_at = now;
         self.update(now);
     }
 
     /// Bytes per second.
     pub(super) fn bps(&self) -> u64 {
         self.bps as u64
+    }
+
+    /// Bytes per second as people want to know it: none when nothing came for a while, though an average remembers long.
+    pub(super) fn shown_bps(&self) -> u64 {
+        if self.is_still { 0 } else { self.bps() }
     }
 
     /// All bytes that were counted.
@@ -44,6 +56,7 @@ impl Rate {
 
     /// Closes the sample when it is over. Silence counts too, so this is called about once a second.
     pub(super) fn update(&mut self, now: Instant) {
+        self.is_still = now.saturating_duration_since(self.last_at) >= STILL;
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed < SAMPLE {
             return;
@@ -81,6 +94,23 @@ mod tests {
         assert!(rate.bps() < 40_000, "{}", rate.bps());
         rate.update(start + Duration::from_secs(3600));
         assert_eq!(rate.bps(), 0);
+    }
+
+    #[test]
+    fn a_flow_that_stands_still_is_shown_as_such_however_fast_it_was() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start, Duration::from_secs(20));
+        rate.update(start + SAMPLE);
+        assert_eq!(rate.shown_bps(), 0);
+        rate.add(start + SAMPLE * 2, 1 << 40);
+        assert!(rate.shown_bps() > 0);
+        rate.update(start + SAMPLE * 2 + STILL - SAMPLE);
+        assert!(rate.shown_bps() > 0);
+        rate.update(start + SAMPLE * 2 + STILL);
+        assert_eq!(rate.shown_bps(), 0);
+        assert!(rate.bps() > 0, "the average remembers");
+        rate.add(start + SAMPLE * 3 + STILL, 1);
+        assert!(rate.shown_bps() > 0);
     }
 
     #[test]

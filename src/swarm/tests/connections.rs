@@ -6,7 +6,7 @@ use super::host::Traits;
 use super::payload::Payload;
 use super::world::World;
 use crate::model::{Bitfield, PieceIndex};
-use crate::swarm::Reason;
+use crate::swarm::{Contacts, Reason};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -82,7 +82,10 @@ fn standing_still_has_a_named_reason() {
     let reason = |world: &World| world.host(us).torrent.status().reason;
     assert_eq!(reason(&world), Some(Reason::NoPeersFound));
     world.introduce_addrs(us, &[([10, 9, 9, 9], 1).into()]);
-    assert_eq!(reason(&world), Some(Reason::NoPeerReached { known: 1, dialing: 1 }));
+    assert_eq!(
+        reason(&world),
+        Some(Reason::NoPeerReached { contacts: Contacts { known: 1, ..Contacts::default() }, dialing: 1 })
+    );
     let other = world.add(world.empty());
     world.introduce(us, &[other]);
     world.run_for(Duration::from_secs(1));

@@ -13,4 +13,5 @@ mod hostile;
 mod magnets;
 mod refusals;
 mod serving;
+mod sources;
 mod transfer;

@@ -1,10 +1,11 @@
 //! Dialling, admitting and losing peers.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Torrent;
 use crate::model::{Bitfield, Geometry};
+use crate::swarm::candidates::End;
 use crate::swarm::event::{BanReason, CloseCause, CloseReason, Event, Hello, Output, PeerKey, PeerSource};
 use crate::swarm::peer::{Peer, PeerPieces};
 use crate::swarm::pieces::Pieces;
@@ -16,6 +17,8 @@ const METADATA_TIMES_MAX: u32 = 3;
 const METADATA_REQUESTS_MIN: u32 = 32;
 /// A choked peer gets each piece that it is allowed so many times over: once, and once more should the first copy be lost.
 const ALLOWED_FAST_TIMES: u64 = 2;
+/// A connection that lasted so long was of use to somebody, if only to hear of pieces.
+const LONG: Duration = Duration::from_secs(60);
 /// Connections whose address is remembered, for blame.
 const SENDERS_MAX: usize = 4096;
 
@@ -65,13 +68,16 @@ impl Torrent {
     pub fn handle_closed(&mut self, now: Instant, key: PeerKey, cause: CloseCause) {
         let Some(peer) = self.peers.get(&key) else { return };
         let (addr, listen, worked) = (peer.addr, peer.listen, peer.is_connected());
+        let was_of_use = peer.down.total() + peer.up.total() > 0 || now >= peer.connected_at + LONG;
         tracing::debug!(%addr, ?cause, "a connection is gone");
         self.remove(now, key);
         if let Some(addr) = listen.filter(|addr| !self.is_connected_to(addr)) {
             match cause {
-                CloseCause::DialFailed(_) | CloseCause::Fault(_) => self.candidates.handle_failed(now, addr),
-                _ if worked => self.candidates.handle_ended(now, addr),
-                _ => self.candidates.handle_failed(now, addr),
+                // It may have fallen silent because it is off the network.
+                CloseCause::Fault(_) => self.candidates.handle_failed(now, addr, End::new(&cause, worked)),
+                _ if worked && was_of_use => self.candidates.handle_ended(now, addr),
+                _ if worked => self.candidates.handle_ended_early(now, addr),
+                cause => self.candidates.handle_failed(now, addr, End::new(&cause, worked)),
             }
         }
         self.dial(now);
@@ -93,12 +99,20 @@ impl Torrent {
         if self.paused {
             return;
         }
+        self.candidates.expire_bans(now);
         let mut half_open = self.peers.values().filter(|peer| peer.outgoing && !peer.is_connected()).count();
         while half_open < self.config.half_open_max {
             let Some(due) = self.candidates.peek(now) else { return };
             // Whoever had its chance and was of no use does not push out others.
-            if self.peers.len() >= self.config.peers_max && (due.was_useless || !self.make_room(now, due.addr.ip())) {
-                return;
+            if self.peers.len() >= self.config.peers_max {
+                if due.was_useless {
+                    self.candidates.next(now);
+                    self.candidates.handle_useless(now, due.addr);
+                    continue;
+                }
+                if !self.make_room(now, due.addr.ip()) {
+                    return;
+                }
             }
             let Some(addr) = self.candidates.next(now) else { return };
             let peer = self.insert(now, addr, true);
@@ -119,26 +133,30 @@ impl Torrent {
         self.outputs.push_back(Output::Close { peer: key, reason });
         if let Some(addr) = listen.filter(|addr| !self.is_connected_to(addr)) {
             match reason {
-                CloseReason::BadBitfield | CloseReason::BadRange => self.candidates.handle_failed(now, addr),
-                // Neither side will want anything of the other as long as the torrent lives.
-                CloseReason::BothComplete => self.candidates.forget(&addr),
-                // It stays known, so that nobody can name it to us again.
-                CloseReason::OwnPeerId => {}
+                CloseReason::BadBitfield | CloseReason::BadRange | CloseReason::Flood => {
+                    self.candidates.handle_failed(now, addr, End::Left);
+                }
+                CloseReason::BothComplete => self.candidates.handle_both_complete(now, addr),
+                CloseReason::OwnPeerId => self.candidates.handle_own(now, addr),
+                // It is dialled when the ban is over.
+                CloseReason::Banned => {}
                 CloseReason::NoRoom => self.candidates.handle_useless(now, addr),
                 _ => self.candidates.handle_ended(now, addr),
             }
         }
     }
 
-    /// Bans an address and closes its connections.
+    /// Bans an address for a while and closes its connections.
     pub(super) fn ban(&mut self, now: Instant, addr: SocketAddr, reason: BanReason) {
+        let had_something = |peer: &Peer| self.pieces.is_none() || peer.useful > 0;
+        let was_source = self.peers.values().any(|peer| peer.addr == addr && had_something(peer));
         if !self.candidates.is_banned(&addr) {
             self.tell(Event::PeerBanned { addr, reason });
         }
-        self.candidates.ban(now, addr);
+        self.candidates.ban(now, addr, reason, was_source);
         let banned = |peer: &&Peer| self.candidates.is_banned(&peer.addr);
         let listens: Vec<SocketAddr> = self.peers.values().filter(banned).filter_map(|peer| peer.listen).collect();
-        listens.into_iter().for_each(|listen| self.candidates.ban(now, listen));
+        listens.into_iter().for_each(|listen| self.candidates.ban(now, listen, reason, was_source));
         let banned = |peer: &Peer| {
             self.candidates.is_banned(&peer.addr) || peer.listen.is_some_and(|addr| self.candidates.is_banned(&addr))
         };

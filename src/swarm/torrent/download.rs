@@ -301,6 +301,9 @@ impl Torrent {
         pieces.handle_failed(piece, &mut self.chance);
         let senders: Option<Vec<SocketAddr>> = senders.into_iter().collect();
         let liar = senders.and_then(|senders| self.blame.handle_failed(piece, senders, digests));
+        // A peer that nobody can replace has a second chance: its disk, or ours, may have failed it once.
+        let others = |liar: &SocketAddr| self.peers.values().any(|peer| peer.addr != *liar && peer.has(piece));
+        let liar = liar.filter(|liar| others(liar) || !self.candidates.forgives(now, *liar, BanReason::CorruptBlocks));
         self.tell(Event::PieceFailed { piece, blamed: liar.into_iter().collect() });
         if let Some(liar) = liar {
             self.ban(now, liar, BanReason::CorruptBlocks);
@@ -311,6 +314,7 @@ impl Torrent {
     fn handle_lost(&mut self, now: Instant, piece: PieceIndex) {
         let Some(pieces) = &mut self.pieces else { return };
         let is_more = pieces.handle_lost(piece, &mut self.chance);
+        self.candidates.recall(now);
         let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
         for key in keys {
             self.cancel_piece(key, piece);

@@ -120,7 +120,7 @@ impl Torrent {
     /// Whether more addresses would be of use.
     pub fn wants_peers(&self) -> bool {
         let wants_data = self.pieces.as_ref().is_none_or(|pieces| !pieces.is_complete());
-        !self.paused && wants_data && self.candidates.len() < self.config.peers_max
+        !self.paused && wants_data && self.candidates.hopeful() < self.config.peers_max
     }
 
     /// The pieces that are verified; `None` until the storage is open.
@@ -151,8 +151,8 @@ impl Torrent {
             is_complete: self.is_complete(),
             bytes_done: self.pieces.as_ref().map_or(0, Pieces::bytes_have),
             bytes_total: self.pieces.as_ref().map_or(0, Pieces::bytes_wanted),
-            down_bps: self.down.bps(),
-            up_bps: self.up.bps(),
+            down_bps: self.down.shown_bps(),
+            up_bps: self.up.shown_bps(),
             downloaded: self.down.total(),
             uploaded: self.up.total(),
             peers_connected: connected,
@@ -165,16 +165,23 @@ impl Torrent {
         if self.paused {
             return Some(Reason::Paused);
         }
-        if self.is_complete() || self.down.bps() > 0 {
+        if self.is_complete() || self.down.shown_bps() > 0 {
             return None;
         }
         if self.has_metadata() && self.pieces.is_none() {
             return Some(Reason::OpeningStorage);
         }
+        let has_source = self.peers.values().any(|peer| peer.useful > 0) || self.metadata.peer_count() > 0;
+        if let (false, Some((peers, reason))) = (has_source, self.candidates.banned_sources()) {
+            return Some(Reason::SourcesBanned { peers, reason });
+        }
         if connected == 0 {
-            let known = self.candidates.len();
+            let contacts = self.candidates.contacts();
             let dialing = self.peers.len();
-            return Some(if known == 0 { Reason::NoPeersFound } else { Reason::NoPeerReached { known, dialing } });
+            return Some(match contacts.known {
+                0 => Reason::NoPeersFound,
+                _ => Reason::NoPeerReached { contacts, dialing },
+            });
         }
         if self.pieces.is_none() {
             return Some(match self.metadata.peer_count() {

@@ -22,7 +22,8 @@ impl Torrent {
         if self.paused {
             return None;
         }
-        let tick = (!self.peers.is_empty()).then_some(self.next_tick);
+        let moves = self.down.shown_bps() > 0 || self.up.shown_bps() > 0;
+        let tick = (moves || !self.peers.is_empty()).then_some(self.next_tick);
         let dial = self.candidates.next_due().filter(|_| self.peers.len() < self.config.peers_max);
         // A candidate that waits for a half-open slot is dialled when one becomes free, by `handle_closed`.
         let dial = dial.map(|due| due.max(self.next_tick.min(due + TICK)));
