@@ -177,6 +177,10 @@ impl Connection {
         tokio::pin!(timer);
         // What arrived together with the handshake waits in the link already.
         self.handle_events().await?;
+        while self.link.has_backlog() {
+            self.link.handle_backlog().map_err(CloseCause::Fault)?;
+            self.handle_events().await?;
+        }
         loop {
             self.write()?;
             self.mail().await?;
@@ -235,6 +239,12 @@ impl Connection {
                 Ok(count) => {
                     self.link.handle_received(Instant::now()).map_err(CloseCause::Fault)?;
                     self.handle_events().await?;
+                    while self.link.has_backlog() {
+                        // A flood of tiny messages: the torrent judges what it has before more is read.
+                        tokio::task::yield_now().await;
+                        self.link.handle_backlog().map_err(CloseCause::Fault)?;
+                        self.handle_events().await?;
+                    }
                     budget = budget.saturating_sub(count);
                     if budget == 0 {
                         return Ok(());

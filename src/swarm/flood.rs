@@ -10,6 +10,9 @@ const USELESS: (u32, u32) = (4000, 100);
 /// Blocks that choked peers are served in a burst, all together, and each second (BEP 6): 16 MiB, and 1 MiB/s.
 const COURTESY: (u32, u32) = (1024, 64);
 
+/// Metadata pieces that all peers together are given in a burst, and each second (BEP 9): 32 MiB, and 4 MiB/s.
+const METADATA: (u32, u32) = (2048, 256);
+
 /// A budget that fills up again with time.
 #[derive(Debug)]
 pub(super) struct Allowance {
@@ -23,13 +26,20 @@ impl Allowance {
     /// For messages of one peer that change nothing. A peer that uses it up floods us, and is closed; everything it can
     /// send besides is bounded by the torrent itself.
     pub(super) fn for_useless(now: Instant) -> Self {
-        let (burst, per_s) = USELESS;
-        Self { left: burst, burst, per_s, filled_at: now }
+        Self::new(now, USELESS)
     }
 
     /// For blocks that go to choked peers, counted for all of them: what the choker does not decide has a limit too.
     pub(super) fn for_courtesy(now: Instant) -> Self {
-        let (burst, per_s) = COURTESY;
+        Self::new(now, COURTESY)
+    }
+
+    /// For pieces of the metadata, counted for all peers: they too are uploaded without a slot.
+    pub(super) fn for_metadata(now: Instant) -> Self {
+        Self::new(now, METADATA)
+    }
+
+    fn new(now: Instant, (burst, per_s): (u32, u32)) -> Self {
         Self { left: burst, burst, per_s, filled_at: now }
     }
 
@@ -54,16 +64,19 @@ impl Allowance {
 /// use; a `have` and the first word about pieces are free, as nobody has more than one of each to say.
 pub(super) fn cost(message: &Message) -> u32 {
     match message {
-        Message::KeepAlive | Message::AllowedFast(_) | Message::Suggest(_) => 1,
+        Message::KeepAlive | Message::Unknown | Message::AllowedFast(_) | Message::Suggest(_) => 1,
+        // The largest metadata are 1,024 pieces.
+        Message::Metadata(_) => 1,
         // A choking round takes ten seconds, and interest changes with a piece at most.
         Message::Choke | Message::Unchoke | Message::Interested | Message::NotInterested => 5,
-        Message::Metadata(_) => 5,
         Message::ExtendedHandshake(_) => 50,
         Message::Port(_) => 100,
         _ => 0,
     }
 }
 
+/// What a metadata piece costs that nobody asked for, or a request for one beyond what a peer may have.
+pub(super) const METADATA_UNWANTED: u32 = 10;
 /// What each further word about all pieces costs: it is counted piece by piece.
 pub(super) const PIECES_AGAIN: u32 = 500;
 

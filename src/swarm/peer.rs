@@ -113,6 +113,13 @@ impl Peer {
         is_left
     }
 
+    /// The process stood still: nothing that did not happen meanwhile counts against the peer.
+    pub(super) fn handle_standstill(&mut self, now: Instant) {
+        self.active_at = now;
+        self.asks.handle_standstill(now);
+        self.serves.handle_standstill(now);
+    }
+
     /// Whether it does not read what it asked for, however slow its line is.
     pub(super) fn is_stuck(&self, now: Instant) -> bool {
         self.serves.blocked_for(now) >= STUCK_AFTER

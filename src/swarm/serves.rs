@@ -65,6 +65,11 @@ impl Serves {
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
+    /// The process stood still: that the socket took nothing counts from here on.
+    pub(super) fn handle_standstill(&mut self, now: Instant) {
+        self.taken_at = self.taken_at.map(|_| now);
+    }
+
     /// What the runs being read cost.
     pub(super) fn reading_cost(&self) -> u32 {
         self.reading_cost

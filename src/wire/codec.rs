@@ -10,8 +10,9 @@ pub(super) const PREFIX_LEN: usize = 4;
 pub(super) const PIECE_HEADER_LEN: usize = PREFIX_LEN + 9;
 /// The longest request that is accepted, in bytes; convention asks for 16 KiB, some clients for more.
 const REQUEST_LEN_MAX: u32 = 128 * 1024;
-/// The longest frame of an extended or unknown message, in bytes.
-const FRAME_LEN_MAX: u32 = 1024 * 1024;
+/// The longest frame of an extended or unknown message, in bytes: what is received of a frame is memory until the rest
+/// comes. The longest that we ask for is a metadata piece of 16 KiB.
+const FRAME_LEN_MAX: u32 = 128 * 1024;
 
 /// Message ids (BEP 3, 5, 6, 10).
 pub(super) mod id {
@@ -135,7 +136,7 @@ fn block(mut payload: &[u8]) -> Block {
 }
 
 /// Appends the frame of a message that needs no negotiated id. Returns `false`, and appends nothing, for the others:
-/// pieces, whose block is not copied, and extended messages.
+/// pieces, whose block is not copied, extended messages, and what is not known here.
 pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> bool {
     match message {
         Message::KeepAlive => out.extend_from_slice(&[0; PREFIX_LEN]),
@@ -153,7 +154,9 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> bool {
         Message::HaveNone => frame(out, id::HAVE_NONE, &[]),
         Message::Reject(block) => frame(out, id::REJECT, &block_bytes(block)),
         Message::AllowedFast(piece) => frame(out, id::ALLOWED_FAST, &piece.get().to_be_bytes()),
-        Message::Piece { .. } | Message::ExtendedHandshake(_) | Message::Metadata(_) => return false,
+        Message::Piece { .. } | Message::ExtendedHandshake(_) | Message::Metadata(_) | Message::Unknown => {
+            return false;
+        }
     }
     true
 }

@@ -14,6 +14,9 @@ pub enum PeerFault {
     /// Not one byte for the idle time, not even a keep-alive (BEP 3).
     #[error("the peer fell silent")]
     IdleTimeout,
+    /// It has read nothing of what waits for it for the write time.
+    #[error("the peer does not read what it is sent")]
+    WriteTimeout,
     /// More bytes behind a handshake than may wait for its acceptance.
     #[error("the peer sent {0} bytes before its handshake was answered")]
     TooEager(usize),

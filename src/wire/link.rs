@@ -20,6 +20,12 @@ const RELEASE_AFTER: Duration = Duration::from_secs(5);
 /// A peer whose time is over has this much longer. The call that finds it so may be the first after the process stood still
 /// for minutes (a suspended laptop), and what waits in the socket is read before anybody is judged.
 const LAST_CALL: Duration = Duration::from_secs(1);
+/// Events that wait to be drained, at most, before parsing pauses: the smallest messages are four bytes, and take more as
+/// events.
+const EVENTS_MAX: usize = 4096;
+/// While more than this waits to be written, requests for metadata are rejected: their answers are copies, and a peer that
+/// reads what it asks for has few of them waiting.
+const METADATA_QUEUE_MAX: usize = 256 * 1024;
 /// The longest bitfield of a torrent whose info dictionary is accepted: 20 bytes of it a piece.
 const BITFIELD_LEN_MAX: u32 = (INFO_LEN_MAX / 20 / 8) as u32 + 1;
 
@@ -40,13 +46,15 @@ pub struct LinkConfig {
     pub handshake_timeout: Duration,
     /// How long the peer may send nothing.
     pub idle_timeout: Duration,
+    /// How long what waits to be written may wait for the peer to read anything.
+    pub write_timeout: Duration,
     /// After this much silence of ours a keep-alive goes out.
     pub keep_alive_interval: Duration,
 }
 
 impl LinkConfig {
     /// The usual limits for a client with this id: 16 KiB blocks, 1 MiB to send, 15 s for the handshake, 130 s of the
-    /// peer's silence and 110 s of ours (BEP 3: "generally two minutes").
+    /// peer's silence and 110 s of ours (BEP 3: "generally two minutes"), 120 s in which it reads nothing.
     pub fn new(peer_id: PeerId) -> Self {
         Self {
             peer_id,
@@ -56,6 +64,7 @@ impl LinkConfig {
             send_budget_bytes: 1024 * 1024,
             handshake_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(130),
+            write_timeout: Duration::from_secs(120),
             keep_alive_interval: Duration::from_secs(110),
         }
     }
@@ -105,7 +114,7 @@ enum State {
 /// One connection to a peer: bytes in and messages out, messages in and bytes out.
 ///
 /// The driver reads the socket into [`Link::recv_buf`] when the socket is readable, calls [`Link::handle_received`] and
-/// drains [`Link::poll_event`]; when the socket is writable it writes what [`Link::poll_transmit`] shows and reports the
+/// drains [`Link::poll_event`], and again while there is a backlog; when the socket is writable it writes what [`Link::poll_transmit`] shows and reports the
 /// count to [`Link::handle_transmitted`]. After a [`PeerFault`] the events before it can still be drained.
 #[derive(Debug)]
 pub struct Link {
@@ -120,8 +129,34 @@ pub struct Link {
     opened_at: Instant,
     received_at: Instant,
     sent_at: Instant,
-    /// When the peer has failed, once its time is over.
+    /// When the peer read something last, or something began to wait for it.
+    taken_at: Instant,
+    /// The limits of what the peer sends, and of what it reads.
+    silence: Limit,
+    refusal: Limit,
+    /// Whether parsing paused because enough events wait.
+    has_backlog: bool,
+}
+
+/// A time that is over only after a last call.
+#[derive(Debug, Clone, Copy, Default)]
+struct Limit {
     last_call: Option<Instant>,
+}
+
+impl Limit {
+    fn at(self, due: Instant) -> Instant {
+        self.last_call.unwrap_or(due)
+    }
+
+    fn is_over(&mut self, now: Instant, due: Instant) -> bool {
+        let is_over = now >= self.at(due);
+        if is_over && self.last_call.is_none() {
+            self.last_call = Some(now + LAST_CALL);
+            return false;
+        }
+        is_over
+    }
 }
 
 impl Link {
@@ -149,7 +184,10 @@ impl Link {
             opened_at: now,
             received_at: now,
             sent_at: now,
-            last_call: None,
+            taken_at: now,
+            silence: Limit::default(),
+            refusal: Limit::default(),
+            has_backlog: false,
         }
     }
 
@@ -176,10 +214,20 @@ impl Link {
         if read > 0 {
             self.received_at = now;
             if matches!(self.state, State::Open(_)) {
-                self.last_call = None;
+                self.silence = Limit::default();
             }
             self.stats.received_bytes += read as u64;
         }
+        self.parse_or_fail()
+    }
+
+    /// Whether more was received than was turned into events: once they are drained, call [`Link::handle_backlog`].
+    pub fn has_backlog(&self) -> bool {
+        self.has_backlog
+    }
+
+    /// Takes up more of what was received.
+    pub fn handle_backlog(&mut self) -> Result<(), PeerFault> {
         self.parse_or_fail()
     }
 
@@ -198,12 +246,20 @@ impl Link {
         if fast && !features.fast {
             return Err(SendError::NotNegotiated);
         }
+        if self.send.is_empty() {
+            self.taken_at = now;
+        }
         match message {
             Message::Piece { piece, begin, data } => self.send.push_piece(piece, begin, data)?,
             Message::ExtendedHandshake(handshake) => self.queue_extended(features, HANDSHAKE_ID, |out| {
                 extension::encode_handshake(&handshake, out);
             })?,
-            Message::Metadata(message) => {
+            Message::Metadata(mut message) => {
+                if let MetadataMessage::Data { piece, .. } = message
+                    && self.send.len() > METADATA_QUEUE_MAX
+                {
+                    message = MetadataMessage::Reject { piece };
+                }
                 let id = self.ut_metadata_theirs.ok_or(SendError::NotNegotiated)?;
                 self.queue_extended(features, id, |out| extension::encode_metadata(&message, out))?;
             }
@@ -231,6 +287,8 @@ impl Link {
     pub fn handle_transmitted(&mut self, now: Instant, bytes: usize) -> Transmitted {
         if bytes > 0 {
             self.sent_at = now;
+            self.taken_at = now;
+            self.refusal = Limit::default();
             self.stats.sent_bytes += bytes as u64;
         }
         self.send.handle_transmitted(bytes)
@@ -249,10 +307,14 @@ impl Link {
     /// When [`Link::handle_timeout`] is due; `None` after a fault.
     pub fn next_timeout(&self) -> Option<Instant> {
         let release = self.recv.is_releasable().then(|| self.received_at + RELEASE_AFTER);
+        let silent = self.silence.at(self.silent_at());
         let due = match self.state {
             State::Failed(_) => return None,
-            State::Open(_) => self.fails_at().min(self.keep_alive_at()),
-            _ => self.fails_at(),
+            State::Open(_) => {
+                let refused = self.refused_at().map_or(silent, |due| self.refusal.at(due));
+                silent.min(refused).min(self.keep_alive_at())
+            }
+            _ => silent,
         };
         Some(release.map_or(due, |release| release.min(due)))
     }
@@ -264,12 +326,12 @@ impl Link {
             State::Open(_) => PeerFault::IdleTimeout,
             _ => PeerFault::HandshakeTimeout,
         };
-        if now >= self.fails_at() {
-            if self.last_call.is_some() {
-                self.state = State::Failed(fault);
-                return Err(fault);
-            }
-            self.last_call = Some(now + LAST_CALL);
+        let is_silent = self.silence.is_over(now, self.silent_at());
+        let refuses = self.refused_at().is_some_and(|due| self.refusal.is_over(now, due));
+        if is_silent || refuses {
+            let fault = if is_silent { fault } else { PeerFault::WriteTimeout };
+            self.state = State::Failed(fault);
+            return Err(fault);
         }
         if self.recv.is_releasable() && now >= self.received_at + RELEASE_AFTER {
             self.recv.release();
@@ -277,6 +339,7 @@ impl Link {
         if matches!(self.state, State::Open(_)) && now >= self.keep_alive_at() {
             // Bytes that already wait serve as well as a keep-alive would.
             if self.send.is_empty() {
+                self.taken_at = now;
                 self.send
                     .push_control(|out| {
                         codec::encode(&Message::KeepAlive, out);
@@ -295,13 +358,17 @@ impl Link {
         assert!(self.ut_metadata_theirs != Some(0), "0 is the extension handshake");
     }
 
-    /// When the peer's time is over, or when its last call ends.
-    fn fails_at(&self) -> Instant {
-        let due = match self.state {
+    /// When the peer has sent nothing for too long.
+    fn silent_at(&self) -> Instant {
+        match self.state {
             State::Open(_) => self.received_at + self.config.idle_timeout,
             _ => self.opened_at + self.config.handshake_timeout,
-        };
-        self.last_call.unwrap_or(due)
+        }
+    }
+
+    /// When the peer has read nothing for too long, while something waits for it.
+    fn refused_at(&self) -> Option<Instant> {
+        (!self.send.is_empty()).then(|| self.taken_at + self.config.write_timeout)
     }
 
     fn keep_alive_at(&self) -> Instant {
@@ -368,7 +435,7 @@ impl Link {
     fn establish(&mut self, theirs: &Handshake) {
         let features = self.config.features.both(theirs.features);
         self.state = State::Open(features);
-        self.last_call = None;
+        self.silence = Limit::default();
         if features.extension {
             let extended = self.config.extended.clone();
             self.queue_extended(features, HANDSHAKE_ID, |out| extension::encode_handshake(&extended, out))
@@ -379,7 +446,12 @@ impl Link {
 
     fn parse_messages(&mut self, features: Features) -> Result<(), PeerFault> {
         let limits = Limits { piece_len_max: self.config.recv_piece_max, bitfield_len_max: BITFIELD_LEN_MAX };
+        self.has_backlog = false;
         while let Some((id, len)) = codec::peek(&self.recv.bytes, &limits)? {
+            if self.events.len() >= EVENTS_MAX {
+                self.has_backlog = true;
+                break;
+            }
             let Some(id) = id else {
                 self.recv.bytes.advance(PREFIX_LEN);
                 self.events.push_back(LinkEvent::Message(Message::KeepAlive));
@@ -392,7 +464,7 @@ impl Link {
             match codec::take(&mut self.recv.bytes, id, len)? {
                 Frame::Message(message) => self.events.push_back(LinkEvent::Message(message)),
                 Frame::Extended(id, payload) => self.handle_extended(id, &payload)?,
-                Frame::Unknown => self.stats.unknown_messages += 1,
+                Frame::Unknown => self.note_unknown(),
             }
         }
         Ok(())
@@ -426,9 +498,14 @@ impl Link {
         };
         match message {
             Some(message) => self.events.push_back(LinkEvent::Message(message)),
-            None => self.stats.unknown_messages += 1,
+            None => self.note_unknown(),
         }
         Ok(())
+    }
+
+    fn note_unknown(&mut self) {
+        self.stats.unknown_messages += 1;
+        self.events.push_back(LinkEvent::Message(Message::Unknown));
     }
 }
 

@@ -116,7 +116,8 @@ fn ut_metadata_goes_out_under_the_peers_own_id() {
     a.send(now, Message::Metadata(MetadataMessage::Request { piece: 3 })).unwrap();
     assert_eq!(queued(&a)[4..6], [id::EXTENDED, 77]);
     transfer(now, &mut a, &mut b).unwrap();
-    assert_eq!((events(&mut b), b.stats().unknown_messages), (vec![], 1), "77 is not the id that b gave");
+    let ignored = vec![LinkEvent::Message(Message::Unknown)];
+    assert_eq!((events(&mut b), b.stats().unknown_messages), (ignored, 1), "77 is not the id that b gave");
     receive(now, &mut a, b"\0\0\0\x1a\x14\0d1:md11:ut_metadatai0eee").unwrap();
     let request = Message::Metadata(MetadataMessage::Request { piece: 3 });
     assert_eq!(a.send(now, request), Err(SendError::NotNegotiated), "the peer turned it off");
@@ -154,6 +155,8 @@ fn after_a_standstill_what_waits_in_the_socket_is_read_before_a_peer_is_judged()
     let mut due = now;
     while due < now + Duration::from_secs(130) {
         a.handle_timeout(due).unwrap();
+        let len = queued(&a).len();
+        a.handle_transmitted(due, len);
         due = a.next_timeout().unwrap();
     }
     assert_eq!(due, now + Duration::from_secs(130), "its silence counts from what was read");
@@ -269,4 +272,56 @@ proptest! {
             prop_assert!(link.recv.bytes.capacity() < 64 * 1024);
         }
     }
+}
+
+#[test]
+fn who_reads_nothing_is_given_up_even_if_it_sends() {
+    let opened = start();
+    let (mut a, _) = open(opened);
+    let mut now = opened + Duration::from_secs(10);
+    a.send(now, Message::Unchoke).unwrap();
+    let due = now + Duration::from_secs(121);
+    while now < due {
+        receive(now, &mut a, &[0; 4]).unwrap();
+        events(&mut a);
+        a.handle_timeout(now).unwrap();
+        now = a.next_timeout().unwrap().min(now + Duration::from_secs(5));
+    }
+    assert_eq!(a.handle_timeout(due), Err(PeerFault::WriteTimeout));
+
+    let (mut a, _) = open(opened);
+    a.send(opened, Message::Unchoke).unwrap();
+    let late = opened + Duration::from_secs(125);
+    a.handle_timeout(late).unwrap();
+    a.handle_transmitted(late, 1);
+    a.handle_timeout(late + Duration::from_secs(2)).unwrap();
+}
+
+#[test]
+fn a_flood_of_tiny_messages_becomes_events_by_and_by_and_none_is_lost() {
+    let now = start();
+    let (mut a, _) = open(now);
+    let count = 3 * EVENTS_MAX + 5;
+    receive(now, &mut a, &vec![0; 4 * count]).unwrap();
+    let mut seen = 0;
+    loop {
+        let drained = events(&mut a).len();
+        assert!(drained <= EVENTS_MAX);
+        seen += drained;
+        if !a.has_backlog() {
+            break;
+        }
+        a.handle_backlog().unwrap();
+    }
+    assert_eq!(seen, count);
+}
+
+#[test]
+fn metadata_that_a_peer_does_not_read_is_rejected_instead_of_copied() {
+    let now = start();
+    let (mut a, _) = open(now);
+    let data = |piece| MetadataMessage::Data { piece, total_size: 1 << 24, data: vec![0; 16 * 1024].into() };
+    (0..1000).for_each(|piece| a.send(now, Message::Metadata(data(piece))).unwrap());
+    let most = METADATA_QUEUE_MAX + 17 * 1024 + 1000 * 64;
+    assert!(a.send_queue_bytes() < most, "{}", a.send_queue_bytes());
 }

@@ -8,6 +8,8 @@ use crate::model::{Block, PieceIndex};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Message {
+    /// A message that is not known here, and ignored. Never sent.
+    Unknown,
     /// No bytes; keeps the connection open (BEP 3).
     KeepAlive,
     /// The sender stops serving requests (BEP 3).

@@ -9,6 +9,7 @@ mod host;
 mod world;
 
 mod connections;
+mod floods;
 mod hostile;
 mod magnets;
 mod refusals;

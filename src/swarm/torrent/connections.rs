@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Torrent;
+use super::upload::READING_MAX;
 use crate::model::{Bitfield, Geometry};
 use crate::swarm::candidates::End;
 use crate::swarm::event::{BanReason, CloseCause, CloseReason, Event, Hello, Output, PeerKey, PeerSource};
@@ -279,7 +280,11 @@ impl Torrent {
         self.release_asks(key);
         self.metadata.forget(key);
         let Some(peer) = self.peers.remove(&key) else { return };
+        let was_full = self.reading >= READING_MAX;
         self.reading -= u64::from(peer.serves.reading_cost());
+        if was_full {
+            self.pump_all();
+        }
         if let Some(pieces) = &mut self.pieces {
             pieces.disown(key);
             if let PeerPieces::Some(field) = &peer.pieces {

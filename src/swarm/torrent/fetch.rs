@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Torrent;
 use crate::swarm::event::{BanReason, Output, PeerKey};
+use crate::swarm::flood;
 use crate::swarm::metadata::Outcome;
 use crate::wire::{ExtendedHandshake, METADATA_PIECE_LEN, Message, MetadataMessage};
 
@@ -33,7 +34,7 @@ impl Torrent {
 
     pub(super) fn handle_metadata(&mut self, now: Instant, key: PeerKey, message: MetadataMessage) {
         match message {
-            MetadataMessage::Request { piece } => self.serve_metadata(key, piece),
+            MetadataMessage::Request { piece } => self.serve_metadata(now, key, piece),
             MetadataMessage::Reject { piece } => {
                 self.metadata.handle_reject(now, key, piece);
                 self.ask_metadata(now);
@@ -44,7 +45,7 @@ impl Torrent {
 
     fn handle_metadata_piece(&mut self, now: Instant, key: PeerKey, piece: u32, data: bytes::Bytes) {
         if self.has_metadata() {
-            return;
+            return self.charge(now, key, flood::METADATA_UNWANTED);
         }
         self.down.add(now, data.len() as u64);
         match self.metadata.handle_data(now, key, piece, data) {
@@ -77,14 +78,16 @@ impl Torrent {
         }
     }
 
-    fn serve_metadata(&mut self, key: PeerKey, piece: u32) {
+    fn serve_metadata(&mut self, now: Instant, key: PeerKey, piece: u32) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if !peer.takes_metadata {
             return;
         }
         let start = u64::from(piece) * u64::from(METADATA_PIECE_LEN);
-        let answer = match &self.info_raw {
-            Some(raw) if start < raw.len() as u64 && peer.metadata_budget > 0 => {
+        let raw = self.info_raw.as_ref().filter(|raw| start < raw.len() as u64);
+        let is_within = raw.is_some() && peer.metadata_budget > 0;
+        let answer = match raw {
+            Some(raw) if is_within && self.metadata_budget.charge(now, 1) => {
                 peer.metadata_budget -= 1;
                 let start = start as usize;
                 let end = raw.len().min(start + METADATA_PIECE_LEN as usize);
@@ -93,5 +96,8 @@ impl Torrent {
             _ => MetadataMessage::Reject { piece },
         };
         self.send(key, Message::Metadata(answer));
+        if !is_within {
+            self.charge(now, key, flood::METADATA_UNWANTED);
+        }
     }
 }

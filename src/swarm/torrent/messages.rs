@@ -57,7 +57,7 @@ impl Torrent {
             Message::Bitfield(bytes) => self.handle_bitfield(now, key, bytes),
             Message::HaveAll => self.handle_have_all(now, key),
             Message::HaveNone => self.note_told_pieces(now, key),
-            Message::KeepAlive | Message::Piece { .. } => {}
+            Message::KeepAlive | Message::Unknown | Message::Piece { .. } => {}
             Message::Request(block) => self.handle_request(now, key, block),
             Message::Cancel(block) => self.handle_cancel(now, key, block),
             Message::Reject(block) => self.handle_reject(now, key, &block),

@@ -62,6 +62,8 @@ pub struct Torrent {
     reading: u64,
     /// Blocks that choked peers may have yet.
     courtesy: Allowance,
+    /// Metadata pieces that peers may have yet.
+    metadata_budget: Allowance,
     /// When a block, or part of one, reached the socket of any peer last.
     sent_at: Instant,
     down: Rate,
@@ -98,6 +100,7 @@ impl Torrent {
             unwritten: 0,
             reading: 0,
             courtesy: Allowance::for_courtesy(now),
+            metadata_budget: Allowance::for_metadata(now),
             sent_at: now,
             down: Rate::new(now, STATUS_WINDOW),
             up: Rate::new(now, STATUS_WINDOW),

@@ -38,7 +38,7 @@ impl Torrent {
         }
         if now >= self.next_tick {
             if now.saturating_duration_since(self.next_tick) >= STANDSTILL {
-                self.peers.values_mut().for_each(|peer| peer.asks.handle_standstill(now));
+                self.peers.values_mut().for_each(|peer| peer.handle_standstill(now));
             }
             self.next_tick = now + TICK;
             self.tick(now);

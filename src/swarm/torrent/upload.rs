@@ -14,11 +14,14 @@ use crate::wire::Message;
 /// Cancels of one run that are followed to the socket: about as many blocks can be on their way to it.
 const CANCELLED_MAX: usize = 256;
 /// What is being read for all peers at most, in bytes, each read counted as a block at least: no more than 512 reads.
-const READING_MAX: u64 = 8 * 1024 * 1024;
+pub(super) const READING_MAX: u64 = 8 * 1024 * 1024;
 /// Who is unchoked and wants something asks for it within this time.
 const ASKS_WITHIN: Duration = Duration::from_secs(2);
 /// While nothing is sent to anybody for so long, peers that do not read keep nobody from a slot.
 const LINE_IDLE_AFTER: Duration = Duration::from_secs(3);
+/// Who was sent so much reads: it is more than the sockets of both sides take in on a slow line before one reads. That its
+/// socket takes nothing for seconds says only that it, or our line, is slow.
+const READS_AFTER: u64 = 2 * 1024 * 1024;
 /// A shorter request is served and counts as of no use: the convention is 16 KiB, and each one costs us as much as a block.
 const TINY_LEN: u32 = 4 * 1024;
 /// The longest request that is served (the convention is 16 KiB).
@@ -78,6 +81,8 @@ impl Torrent {
     }
 
     pub(super) fn handle_cancel(&mut self, now: Instant, key: PeerKey, block: Block) {
+        // Each costs, whatever comes of it: a request and its cancel are nothing but work.
+        self.charge(now, key, 1);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let waiting = peer.serves.waiting.iter().position(|other| *other == block);
         if let Some(at) = waiting {
@@ -94,7 +99,6 @@ impl Torrent {
         if self.cancelled.len() < CANCELLED_MAX {
             self.cancelled.push(block);
         }
-        self.charge(now, key, 1);
     }
 
     /// With the Fast extension every request gets an answer (BEP 6).
@@ -140,7 +144,7 @@ impl Torrent {
     }
 
     /// Reads for everybody who waits: there was no room for all.
-    fn pump_all(&mut self) {
+    pub(super) fn pump_all(&mut self) {
         let waits = |peer: &&Peer| !peer.serves.waiting.is_empty();
         let keys: Vec<PeerKey> = self.peers.iter().filter(|(_, peer)| waits(peer)).map(|(key, _)| *key).collect();
         for key in keys {
@@ -154,7 +158,9 @@ impl Torrent {
         let about_to_ask = |peer: &Peer| peer.unchoked_at.is_some_and(|since| now < since + ASKS_WITHIN);
         // With nothing sent to anybody, it is not our line that those wait for whose sockets take nothing.
         let line_is_idle = now.saturating_duration_since(self.sent_at) >= LINE_IDLE_AFTER;
-        let is_blocked = |peer: &Peer| line_is_idle && peer.serves.blocked_for(now) >= LINE_IDLE_AFTER;
+        let is_blocked = |peer: &Peer| {
+            line_is_idle && peer.up.total() < READS_AFTER && peer.serves.blocked_for(now) >= LINE_IDLE_AFTER
+        };
         let waits = |peer: &Peer| !peer.serves.is_idle() && !is_blocked(peer);
         let takes_slot = |peer: &&Peer| !peer.we_choke && peer.they_interested && (waits(peer) || about_to_ask(peer));
         self.peers.values().filter(takes_slot).count()
