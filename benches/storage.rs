@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use magnes::model::{BLOCK_LEN, Block, Metainfo, NewTorrent, PieceIndex};
+use magnes::model::{BLOCK_LEN, Bitfield, Block, Metainfo, NewTorrent, PieceIndex};
 use magnes::storage::{
-    Done, ExistingData, HashedPath, Job, Layout, Worker, WorkerConfig, check_all, hash_path, prepare, survey,
+    Done, ExistingData, HashedPath, Job, Layout, Worker, WorkerConfig, check_all, hash_path, settle, survey,
 };
 
 const LARGE_LEN: usize = 512 << 20;
@@ -54,7 +54,7 @@ fn layout(folder: &Path, hashed: HashedPath) -> Arc<Layout> {
 }
 
 fn worker(layout: &Arc<Layout>) -> Worker {
-    let mut worker = Worker::new(WorkerConfig::new([1, 2]));
+    let mut worker = Worker::new(WorkerConfig::new([1, 2], 1));
     worker.handle(Job::Open { store: 0, layout: layout.clone() }, &mut Vec::new());
     worker
 }
@@ -110,7 +110,13 @@ fn upload(layout: &Arc<Layout>) {
 
 fn check(layout: &Arc<Layout>, threads: NonZeroUsize, is_there: bool) {
     let unknown = survey(layout, ExistingData::Check, None).unknown;
-    assert_eq!(check_all(layout, &unknown, threads, |_| ()).is_full(), is_there);
+    assert_eq!(check_all(layout, &unknown, threads, |_| ()).have.is_full(), is_there);
+}
+
+/// Makes the files of a torrent of which nothing is there.
+fn make(layout: &Layout) {
+    let nothing = Bitfield::empty(layout.info().geometry().piece_count());
+    settle(layout, &nothing, None, false).unwrap();
 }
 
 fn main() {
@@ -124,10 +130,10 @@ fn main() {
     std::fs::write(&large, &bytes).unwrap();
     for threads in [one, threads] {
         bench(&format!("512 MiB hashed for a torrent, threads: {threads}"), LARGE_LEN, || {
-            timed(|| drop(hash_path(&large, Some(PIECE_LEN), threads, |_, _| ()).unwrap()))
+            timed(|| drop(hash_path(&large, None, Some(PIECE_LEN), threads, |_, _| ()).unwrap()))
         });
     }
-    let hashed = || hash_path(&large, Some(PIECE_LEN), threads, |_, _| ()).unwrap();
+    let hashed = || hash_path(&large, None, Some(PIECE_LEN), threads, |_, _| ()).unwrap();
     let seed = layout(home.path(), hashed());
     for threads in [one, threads] {
         bench(&format!("512 MiB checked, threads: {threads}"), LARGE_LEN, || timed(|| check(&seed, threads, true)));
@@ -141,13 +147,13 @@ fn main() {
         bench(&format!("512 MiB written and hashed, {name}"), LARGE_LEN, || {
             let folder = tempfile::tempdir_in(home.path()).unwrap();
             let layout = layout(folder.path(), hashed());
-            prepare(&layout).unwrap();
+            make(&layout);
             timed(|| download(&layout, &bytes, threads, backwards))
         });
     }
     let empty = tempfile::tempdir_in(home.path()).unwrap();
     let sparse = layout(empty.path(), hashed());
-    prepare(&sparse).unwrap();
+    make(&sparse);
     bench("512 MiB of holes checked", LARGE_LEN, || timed(|| check(&sparse, threads, false)));
 
     let small = home.path().join("small");
@@ -162,10 +168,10 @@ fn main() {
     let small_len = SMALL_FILES * SMALL_LEN;
     for threads in [one, threads] {
         bench(&format!("5,000 files of 32 KiB hashed, threads: {threads}"), small_len, || {
-            timed(|| drop(hash_path(&small, None, threads, |_, _| ()).unwrap()))
+            timed(|| drop(hash_path(&small, None, None, threads, |_, _| ()).unwrap()))
         });
     }
-    let hashed = || hash_path(&small, None, threads, |_, _| ()).unwrap();
+    let hashed = || hash_path(&small, None, None, threads, |_, _| ()).unwrap();
     let seed = layout(home.path(), hashed());
     for threads in [one, threads] {
         bench(&format!("5,000 files of 32 KiB checked, threads: {threads}"), small_len, || {
@@ -175,6 +181,6 @@ fn main() {
     bench("5,000 files made", small_len, || {
         let folder = tempfile::tempdir_in(home.path()).unwrap();
         let layout = layout(folder.path(), hashed());
-        timed(|| prepare(&layout).unwrap())
+        timed(|| make(&layout))
     });
 }

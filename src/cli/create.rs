@@ -14,6 +14,9 @@ use super::exit::{Exit, Failure};
 use super::files::{NewFile, threads};
 use super::print;
 
+/// Paths left out that are named; the others are counted.
+const LEFT_OUT_MAX: usize = 20;
+
 /// Make a .torrent file from a file or folder.
 ///
 /// No tracker is written into it: peers find each other through the DHT. Prints the magnet link.
@@ -22,7 +25,7 @@ use super::print;
 /// case) are refused: rename those files first.
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
-    /// File or folder to share. Symbolic links in it are passed over.
+    /// File or folder to share. Symbolic links, pipes and devices in it, and what may not be read, are left out and named.
     path: PathBuf,
     /// File to write. Default: the name of PATH with .torrent, in this folder.
     #[arg(short, long, value_name = "FILE.torrent")]
@@ -47,7 +50,7 @@ pub(crate) struct CreateArgs {
 pub(crate) fn run(args: CreateArgs) -> Outcome {
     let output = args.output.unwrap_or_else(|| output_default(&args.path));
     let file = NewFile::at(&output, args.force)?;
-    let (mut new, _) = hash(&args.path, args.piece_length, false)?;
+    let (mut new, _) = hash(&args.path, Some(&output), args.piece_length, false)?;
     new.private = args.private;
     new.comment = args.comment;
     new.nodes = args.node;
@@ -71,12 +74,17 @@ fn output_default(shared: &Path) -> PathBuf {
 }
 
 /// Hashes a path, with a progress bar on a terminal. Returns the folder, too, in which it stands.
-pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<(NewTorrent, PathBuf), Failure> {
+pub(super) fn hash(
+    path: &Path,
+    output: Option<&Path>,
+    piece_len: Option<u32>,
+    quiet: bool,
+) -> Result<(NewTorrent, PathBuf), Failure> {
     let bar = match quiet {
         true => ProgressBar::hidden(),
         false => print::bar("hashing {bar:24} {percent:>3}% {bytes}/{total_bytes}  {bytes_per_sec}"),
     };
-    let hashed = hash_path(path, piece_len, threads(), |done, total| {
+    let hashed = hash_path(path, output, piece_len, threads(), |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })
@@ -86,6 +94,12 @@ pub(super) fn hash(path: &Path, piece_len: Option<u32>, quiet: bool) -> Result<(
         error => Failure::new(Exit::Usage, error),
     })?;
     bar.finish_and_clear();
+    for left in hashed.left_out.iter().take(LEFT_OUT_MAX) {
+        tracing::warn!("left out {}: {}", left.path.display(), left.why);
+    }
+    if hashed.left_out.len() > LEFT_OUT_MAX {
+        tracing::warn!("left out {} more", hashed.left_out.len() - LEFT_OUT_MAX);
+    }
     let folder = hashed.folder.clone();
     let created_by = Some(concat!("magnes ", env!("CARGO_PKG_VERSION")).to_owned());
     Ok((NewTorrent { created_by, ..hashed.into() }, folder))

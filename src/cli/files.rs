@@ -52,29 +52,51 @@ impl NewFile {
     pub(crate) fn at(path: &Path, overwrite: bool) -> Result<Self, Failure> {
         // What a link leads to is what is written.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        match path.metadata() {
-            Err(_) => Ok(Self { path, special: false, overwrite }),
+        let new = match path.metadata() {
+            // A link that leads nowhere.
+            Err(_) if path.symlink_metadata().is_ok() => return Err(exists(&path)),
+            Err(_) => Self { path, special: false, overwrite },
             Ok(found) if found.is_dir() => {
-                Err(Failure::new(Exit::Usage, format!("{} is a folder: name a file to write", path.display())))
+                return Err(Failure::new(Exit::Usage, format!("{} is a folder: name a file to write", path.display())));
             }
-            Ok(found) if found.is_file() && !overwrite => Err(exists(&path)),
-            Ok(found) => Ok(Self { path, special: !found.is_file(), overwrite }),
+            Ok(found) if found.is_file() && !overwrite => return Err(exists(&path)),
+            Ok(found) => Self { path, special: !found.is_file(), overwrite },
+        };
+        new.try_folder()?;
+        Ok(new)
+    }
+
+    /// Whether a file can be made where it is to stand: only making one tells.
+    fn try_folder(&self) -> Result<(), Failure> {
+        if self.special {
+            return Ok(());
         }
+        let beside = self.beside();
+        let tried = OpenOptions::new().write(true).create_new(true).open(&beside);
+        tried.and_then(|_| std::fs::remove_file(&beside)).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        match error.kind() {
+            ErrorKind::AlreadyExists if !self.overwrite => exists(&self.path),
+            _ => Failure::new(Exit::Disk, format!("cannot write {}: {error}", self.path.display())),
+        }
+    }
+
+    fn beside(&self) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        self.path.with_file_name(name)
     }
 
     /// Writes it: beside its place first, then into its place.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let failed = |error: io::Error| match error.kind() {
-            ErrorKind::AlreadyExists if !self.overwrite => exists(&self.path),
-            _ => Failure::new(Exit::Disk, format!("cannot write {}: {error}", self.path.display())),
-        };
+        let failed = |error: io::Error| self.failed(&error);
         if self.special {
             let device = OpenOptions::new().write(true).open(&self.path);
             return device.and_then(|mut device| device.write_all(bytes)).map_err(failed);
         }
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let beside = self.path.with_file_name(name);
+        let beside = self.beside();
         let mut file = OpenOptions::new().write(true).create_new(true).open(&beside).map_err(failed)?;
         let placed = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| self.place(&beside));
         if placed.is_err() {

@@ -10,7 +10,7 @@ use magnes::session::AddOptions;
 
 use super::Outcome;
 use super::args::{NetworkArgs, ReportArgs};
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::files::{parse_source, read_metainfo};
 use super::serve::{Goal, Job, Wanted};
 
@@ -30,6 +30,10 @@ pub(crate) struct GetArgs {
     /// Default: those that the magnet link selects, or all. Give the command again with others to fetch more.
     #[arg(long, value_name = "NUMBERS")]
     files: Option<FileSelection>,
+    /// Write over files that stand there already, even if they share no piece with the torrent or are longer than its own.
+    /// Without this, such files are taken for your own: they are left alone, and the command ends with 4.
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     network: NetworkArgs,
     /// Go on seeding when complete, until Ctrl-C.
@@ -45,7 +49,12 @@ pub(crate) struct GetArgs {
 pub(crate) fn run(args: GetArgs) -> Outcome {
     let json = args.report.json;
     let source = read_source(&args.source).map_err(|failure| failure.told_as_json(json))?;
+    if args.output.exists() && !args.output.is_dir() {
+        let why = format!("{} is no folder: -o names the folder to download into", args.output.display());
+        return Err(Failure::new(Exit::Disk, why).told_as_json(json));
+    }
     let mut options = AddOptions::new(args.output);
+    options.overwrite = args.overwrite;
     options.peers.clone_from(&args.network.peer);
     options.files = args.files;
     let goal = if args.seed { Goal::CompleteAndSeed } else { Goal::Complete };

@@ -18,6 +18,7 @@ mod serve;
 mod create;
 mod dht;
 mod get;
+mod limits;
 mod manual;
 mod node;
 mod seed;
@@ -82,6 +83,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     log::start(reader(&cli.command));
+    limits::start();
     let outcome = match cli.command {
         Command::Get(args) => get::run(args),
         Command::Seed(args) => seed::run(args),

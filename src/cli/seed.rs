@@ -13,6 +13,7 @@ use super::create;
 use super::exit::Failure;
 use super::files::read_metainfo;
 use super::serve::{Goal, Job, Wanted};
+use super::verify::data_folder;
 
 /// Share a file or folder, or what a .torrent file describes, until Ctrl-C.
 ///
@@ -55,9 +56,10 @@ fn prepare(args: &SeedArgs) -> Result<(Metainfo, AddOptions), Failure> {
     if is_torrent && args.path.is_file() {
         let metainfo = read_metainfo(&args.path)?;
         let folder = args.data.clone().or_else(parent).unwrap_or_else(|| ".".into());
+        let folder = data_folder(folder, &metainfo.info);
         return Ok((metainfo, AddOptions::new(folder)));
     }
-    let (new, folder) = create::hash(&args.path, None, args.report.quiet || args.report.json)?;
+    let (new, folder) = create::hash(&args.path, None, None, args.report.quiet || args.report.json)?;
     let metainfo = create::parse(new.encode())?;
     let mut options = AddOptions::new(folder);
     options.existing = ExistingData::Verified;

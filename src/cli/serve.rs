@@ -178,7 +178,12 @@ async fn watch(
                 }
                 if next.phase == Phase::Seeding && !completed {
                     completed = true;
-                    reporter.complete(&next, &target(&next, torrent));
+                    match torrent.wait_complete().await {
+                        Ok(()) => reporter.complete(&next, &target(&next, torrent)),
+                        Err(error) if goal == Goal::Complete => return Err(error.into()),
+                        // What can be read is seeded.
+                        Err(_) => {}
+                    }
                     if goal == Goal::Complete {
                         return Ok(Exit::Done);
                     }

@@ -1,11 +1,11 @@
 //! `magnes verify`: whether the data of a `.torrent` file are whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use magnes::model::{Bitfield, Block};
-use magnes::storage::{ExistingData, Layout, check_all, len_on_disk, survey};
+use magnes::model::{Block, Info, PieceIndex};
+use magnes::storage::{Checked, DiskError, ExistingData, Layout, check_all, len_on_disk, survey};
 
 use super::Outcome;
 use super::exit::Exit;
@@ -14,49 +14,95 @@ use super::print;
 
 /// Check the data of a .torrent file.
 ///
-/// Says which files are missing, incomplete or too long, and ends with 1 when any is. Nothing is written.
+/// Says which files are missing or incomplete, and ends with 1 when any is; with 4 when files could not be read, which says
+/// nothing of their data. A file that is whole and has more bytes behind its end is named and counts as whole: it can be
+/// seeded. Nothing is written.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The .torrent file.
     #[arg(value_name = "FILE.torrent")]
     torrent: PathBuf,
-    /// Folder in which its file or folder stands.
+    /// Folder in which its file or folder stands; that folder itself, or the file, is understood too.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }
 
 pub(crate) fn run(args: VerifyArgs) -> Outcome {
     let info = Arc::new(read_metainfo(&args.torrent)?.info);
-    let layout = Arc::new(Layout::new(&args.folder, info.clone()));
-    let have = check(&layout);
-    let missing = missing_pieces(&layout, &have);
-    let mut whole = true;
+    let folder = data_folder(args.folder, &info);
+    let layout = Arc::new(Layout::new(&folder, info.clone()));
+    let checked = check(&layout);
+    let missing = pieces_by_file(&layout, checked.have.missing().filter(|piece| !checked.unreadable.contains(*piece)));
+    let unread = pieces_by_file(&layout, checked.unreadable.iter());
+    checked.errors.iter().for_each(|error| print::line(&format!("not checked: {error}")));
+    let (mut whole, mut all_seen) = (true, checked.unreadable.is_empty());
     for (index, _) in layout.files().iter().enumerate().filter(|(_, file)| !file.padding) {
-        if let Some(fault) = fault(&layout, index, missing[index]) {
-            whole = false;
-            print::line(&format!("{}: {fault}", layout.path(index).display()));
+        let path = layout.path(index);
+        match look(&layout, index, missing[index]) {
+            Found::Whole => {}
+            Found::Longer(note) => print::line(&format!("{}: {note}", path.display())),
+            Found::Fault(fault) => {
+                whole = false;
+                print::line(&format!("{}: {fault}", path.display()));
+            }
+            // It was told with the pieces.
+            Found::Unknown(_) if unread[index] > 0 => {}
+            Found::Unknown(error) => {
+                all_seen = false;
+                print::line(&format!("not checked: {error}"));
+            }
         }
     }
-    let (done, all) = (have.count(), info.geometry().piece_count());
-    if whole {
+    let (done, all) = (checked.have.count(), info.geometry().piece_count());
+    if whole && all_seen {
         print::line(&format!("{}: complete, {all} pieces verified", info.name()));
         return Ok(Exit::Done);
     }
-    print::line(&format!("{}: {done} of {all} pieces verified", info.name()));
-    Ok(Exit::Failed)
+    let unread = match checked.unreadable.count() {
+        0 => String::new(),
+        count => format!(", {count} could not be read"),
+    };
+    print::line(&format!("{}: {done} of {all} pieces verified{unread}", info.name()));
+    Ok(if all_seen { Exit::Failed } else { Exit::Disk })
 }
 
-/// What is wrong with a file.
-fn fault(layout: &Layout, file: usize, missing: u32) -> Option<String> {
+/// The folder in which the torrent's file or folder stands. `named` may be the latter itself.
+pub(super) fn data_folder(named: PathBuf, info: &Info) -> PathBuf {
+    let is_outside = || named.join(info.name()).symlink_metadata().is_err();
+    let holds_files = || match info.is_single_file() {
+        true => named.is_file(),
+        false => info.files().iter().any(|file| named.join(&file.path).is_file()),
+    };
+    let own = named.canonicalize().ok().filter(|whole| whole.file_name().is_some_and(|name| name == info.name()));
+    match own.as_deref().and_then(Path::parent) {
+        Some(parent) if is_outside() && holds_files() => parent.to_path_buf(),
+        _ => named,
+    }
+}
+
+/// What a look at a file says, and how many of its pieces are missing.
+enum Found {
+    Whole,
+    Longer(String),
+    Fault(String),
+    Unknown(DiskError),
+}
+
+fn look(layout: &Layout, file: usize, missing: u32) -> Found {
     let expected = layout.files()[file].len;
     match len_on_disk(layout, file) {
-        Err(error) => Some(error.to_string()),
-        Ok(None) => Some("missing".to_owned()),
+        Err(error) if error.is_absent() => Found::Fault(error.to_string()),
+        Err(error) => Found::Unknown(error),
+        Ok(None) => Found::Fault("missing".to_owned()),
         Ok(Some(len)) if len > expected => {
-            let pieces = if missing > 0 { format!(", and {}", bad(missing)) } else { String::new() };
-            Some(format!("{} bytes too long: {len}, {expected} are the torrent's{pieces}", len - expected))
+            let longer = format!("{} bytes too long: {len}, {expected} are the torrent's", len - expected);
+            match missing {
+                0 => Found::Longer(format!("{longer}, and are whole")),
+                _ => Found::Fault(format!("{longer}, and {}", bad(missing))),
+            }
         }
-        Ok(Some(_)) => (missing > 0).then(|| bad(missing)),
+        Ok(Some(_)) if missing > 0 => Found::Fault(bad(missing)),
+        Ok(Some(_)) => Found::Whole,
     }
 }
 
@@ -64,22 +110,22 @@ fn bad(missing: u32) -> String {
     format!("{missing} pieces are missing or bad")
 }
 
-fn check(layout: &Arc<Layout>) -> Bitfield {
+fn check(layout: &Arc<Layout>) -> Checked {
     let unknown = survey(layout, ExistingData::Check, None).unknown;
     let bar = print::bar("checking {bar:24} {percent:>3}%  piece {pos} of {len}");
     bar.set_length(unknown.len() as u64);
-    let have = check_all(layout, &unknown, threads(), |checked| bar.set_position(checked as u64));
+    let checked = check_all(layout, &unknown, threads(), |checked| bar.set_position(checked as u64));
     bar.finish_and_clear();
-    have
+    checked
 }
 
-/// How many pieces that touch each file are not verified.
-fn missing_pieces(layout: &Layout, have: &Bitfield) -> Vec<u32> {
+/// How many of the pieces touch each file.
+fn pieces_by_file(layout: &Layout, pieces: impl Iterator<Item = PieceIndex>) -> Vec<u32> {
     let geometry = layout.info().geometry();
-    let mut missing = vec![0; layout.files().len()];
-    for piece in have.missing() {
+    let mut counts = vec![0; layout.files().len()];
+    for piece in pieces {
         let whole = Block { piece, begin: 0, len: geometry.piece_len(piece) };
-        layout.spans(&whole).for_each(|span| missing[span.file] += 1);
+        layout.spans(&whole).for_each(|span| counts[span.file] += 1);
     }
-    missing
+    counts
 }

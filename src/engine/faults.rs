@@ -16,7 +16,7 @@ const LOST_MAX: u32 = 8;
 pub(super) struct Faults {
     checking: BTreeSet<PieceIndex>,
     lost: u32,
-    told: bool,
+    told: [bool; 2],
 }
 
 impl Faults {
@@ -38,11 +38,17 @@ impl Faults {
         self.lost <= LOST_MAX
     }
 
-    /// A file that is gone fails in every piece of it: the first one is enough to know.
+    /// A file that is gone, or that cannot be read, fails in every piece of it: the first one is enough to know.
     fn tell(&mut self, piece: PieceIndex, error: &DiskError) {
-        match std::mem::replace(&mut self.told, true) {
-            false => tracing::warn!(%error, %piece, "what is missing is not offered to others, and fetched again"),
-            true => tracing::debug!(%error, %piece, "a piece cannot be read"),
+        let is_absent = error.is_absent();
+        match (std::mem::replace(&mut self.told[usize::from(is_absent)], true), is_absent) {
+            (true, _) => tracing::debug!(%error, %piece, "a piece cannot be read"),
+            (false, true) => {
+                tracing::warn!(%error, %piece, "what is missing is not offered to others, and fetched again")
+            }
+            (false, false) => {
+                tracing::warn!(%error, %piece, "what cannot be read is not served meanwhile, and not fetched again")
+            }
         }
     }
 }

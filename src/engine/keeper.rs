@@ -1,11 +1,10 @@
 //! When and how the resume file is saved.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::model::Bitfield;
-use crate::storage::{Layout, Resume};
+use crate::storage::Resume;
 
 /// How long after a piece was verified the resume file is saved. A process that is killed before loses nothing: what is on
 /// the disk is checked.
@@ -78,8 +77,8 @@ impl Keeper {
 }
 
 /// Writes the resume file. Blocks: not for the network thread.
-pub(super) fn save(path: &std::path::Path, layout: &Arc<Layout>, have: &Bitfield, peers: Vec<std::net::SocketAddr>) {
-    if let Err(error) = Resume::new(layout, have, peers).save(path) {
+pub(super) fn save(path: &Path, resume: &Resume) {
+    if let Err(error) = resume.save(path) {
         tracing::warn!(%error, "the data will be checked at the next start");
     }
 }

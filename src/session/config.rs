@@ -53,11 +53,15 @@ pub struct AddOptions {
     pub files: Option<FileSelection>,
     /// What is known of data that stand in the folder already.
     pub existing: ExistingData,
+    /// Whether files that stand there already are written over though they share no piece with the torrent, or are longer
+    /// than its own. Without this, such files are the user's, and the torrent fails with
+    /// [`DiskError::Foreign`](crate::storage::DiskError::Foreign) or `TooLong`.
+    pub overwrite: bool,
 }
 
 impl AddOptions {
     /// Into `folder`, with nothing else known.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), peers: Vec::new(), files: None, existing: ExistingData::Resume }
+        Self { folder: folder.into(), peers: Vec::new(), files: None, existing: ExistingData::Resume, overwrite: false }
     }
 }

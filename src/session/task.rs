@@ -25,7 +25,7 @@ use crate::engine::{
     TorrentTask, TorrentTaskConfig, bind, channel_of_routes, link_config,
 };
 use crate::model::{InfoHash, PeerId};
-use crate::storage::WorkerConfig;
+use crate::storage::{WorkerConfig, connections_max};
 
 /// Commands that may wait for the network thread.
 const COMMANDS_MAX: usize = 64;
@@ -174,7 +174,7 @@ impl SessionTask {
             true => Some(start_dht(&config, &bound, table.as_ref(), &mut chance).await?),
             false => None,
         };
-        let worker_config = WorkerConfig::new([chance.next_u64(), chance.next_u64()]);
+        let worker_config = WorkerConfig::new([chance.next_u64(), chance.next_u64()], config.disk_threads);
         let disk = DiskPool::start(config.disk_threads, &worker_config).map_err(StartError::System)?;
         let mut peer_id = [0; 12];
         chance.fill_bytes(&mut peer_id);
@@ -235,11 +235,12 @@ impl SessionTask {
             info: None,
             folder: options.folder,
             existing: options.existing,
+            overwrite: options.overwrite,
             selection: options.files,
             peers: options.peers,
             dht_nodes: Vec::new(),
             peer_id: self.peer_id,
-            peers_max: self.config.peers_max,
+            peers_max: self.config.peers_max.min(connections_max()),
             listen_port: self.local_addrs.first().map(SocketAddr::port),
             resume_path,
             lock,

@@ -1,6 +1,6 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file walks folders and hashes files")]
 
-use std::fs::{File, Metadata};
+use std::fs::{File, FileType, Metadata};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::sync::mpsc::sync_channel;
 
 use sha1::{Digest, Sha1};
 
+use super::limits::threads_max;
 use super::sys::{append_at, changed_ns};
 use crate::model::{INFO_LEN_MAX, NewFile, NewNameError, NewTorrent, check_names, piece_len_for};
 
@@ -48,6 +49,12 @@ pub enum CreateError {
         path: PathBuf,
         /// What is wrong with its name.
         source: NewNameError,
+    },
+    /// What is to be shared would be written over.
+    #[error("{path} is what is to be shared: write the .torrent file to another path")]
+    Output {
+        /// The file.
+        path: PathBuf,
     },
     /// Nothing in it.
     #[error("{path} has no bytes to share")]
@@ -90,12 +97,41 @@ pub struct HashedPath {
     pub piece_len: u32,
     /// The SHA-1 of every piece, one after the other.
     pub pieces: Vec<u8>,
+    /// What stands in the folder and is not shared.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Something that is no part of the torrent, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// What stands there.
+    pub path: PathBuf,
+    /// Why it is left out.
+    pub why: LeftOutReason,
+}
+
+/// Why something is no part of a torrent that is made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeftOutReason {
+    /// A symbolic link, wherever it leads.
+    #[error("a symbolic link")]
+    Link,
+    /// A pipe, a socket or a device.
+    #[error("no plain file")]
+    Special,
+    /// The system does not let us read it.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// The `.torrent` file that is being made.
+    #[error("the .torrent file itself")]
+    Output,
 }
 
 /// The torrent of it: public, and with nothing that is not in the files.
 impl From<HashedPath> for NewTorrent {
     fn from(hashed: HashedPath) -> Self {
-        let HashedPath { folder: _, name, files, total_len, piece_len, pieces } = hashed;
+        let HashedPath { folder: _, name, files, total_len, piece_len, pieces, left_out: _ } = hashed;
         Self {
             name,
             files,
@@ -111,13 +147,15 @@ impl From<HashedPath> for NewTorrent {
     }
 }
 
-/// Hashes a file, or all files of a folder in the order of their paths, on so many threads. Symbolic links are passed over.
-/// `piece_len`: `None` for one that suits; `progress` is told the bytes done and all bytes.
+/// Hashes a file, or all files of a folder in the order of their paths, on so many threads. Links, what is no plain file, what
+/// may not be read and `output`, where the torrent is to be written, are left out. `piece_len`: `None` for one that suits;
+/// `progress` is told the bytes done and all bytes.
 ///
 /// # Errors
 /// What cannot be read, or cannot become a torrent; names are looked at before anything is hashed.
 pub fn hash_path(
     path: &Path,
+    output: Option<&Path>,
     piece_len: Option<u32>,
     threads: NonZeroUsize,
     progress: impl FnMut(u64, u64),
@@ -125,12 +163,17 @@ pub fn hash_path(
     let root = path.canonicalize().map_err(|source| io_error(path, source))?;
     let name = utf8(root.file_name().unwrap_or_default(), path)?;
     let single = root.is_file();
-    let mut found = Vec::new();
+    let output = output.and_then(|output| output.canonicalize().ok());
+    let mut walk = Walk { output, ..Walk::default() };
     if single {
-        found.push((root.clone(), vec![name.clone()]));
+        if walk.output.as_ref() == Some(&root) {
+            return Err(CreateError::Output { path: root });
+        }
+        walk.found.push((root.clone(), vec![name.clone()]));
     } else {
-        walk(&root, &mut Vec::new(), &mut found)?;
+        walk.folder(&root, &mut Vec::new())?;
     }
+    let Walk { found, left_out, .. } = walk;
     let mut tree = Tree::default();
     let mut files = Vec::with_capacity(found.len());
     for (path, components) in found {
@@ -155,7 +198,7 @@ pub fn hash_path(
     let pieces = tree.hash(piece_len, threads, progress)?;
     tree.check_unchanged()?;
     let folder = root.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-    Ok(HashedPath { folder, name, files: (!single).then_some(files), total_len, piece_len, pieces })
+    Ok(HashedPath { folder, name, files: (!single).then_some(files), total_len, piece_len, pieces, left_out })
 }
 
 /// Files one after the other, as the bytes of a torrent.
@@ -199,7 +242,7 @@ impl Tree {
         let next = AtomicUsize::new(0);
         let (hashes, told) = sync_channel(HASHES_MAX);
         std::thread::scope(|scope| {
-            for _ in 0..threads.get().min(piece_count) {
+            for _ in 0..threads_max(threads).get().min(piece_count) {
                 let (hashes, next) = (hashes.clone(), &next);
                 scope.spawn(move || {
                     let mut reader = TreeReader { tree: self, open: None, buffer: Vec::new() };
@@ -268,6 +311,8 @@ impl TreeReader<'_> {
 
     fn read(&mut self, index: usize, offset: u64, len: usize) -> io::Result<()> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
+            // Closed first: there may be room for one.
+            self.open = None;
             self.open = Some((index, File::open(&self.tree.files[index].path)?));
         }
         // No more room than is wanted: more would be read.
@@ -282,30 +327,70 @@ impl TreeReader<'_> {
     }
 }
 
-/// All plain files below `folder`, sorted by their components.
-fn walk(
-    folder: &Path,
-    components: &mut Vec<String>,
-    found: &mut Vec<(PathBuf, Vec<String>)>,
-) -> Result<(), CreateError> {
-    let entries = folder.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut entries = entries.map_err(|source| io_error(folder, source))?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let kind = entry.file_type().map_err(|source| io_error(&path, source))?;
-        components.push(utf8(&entry.file_name(), &path)?);
-        if kind.is_dir() {
-            walk(&path, components, found)?;
-        } else if kind.is_file() {
-            if found.len() >= FILES_MAX {
-                return Err(CreateError::TooManyFiles { path: folder.to_path_buf() });
+/// What stands in a folder.
+#[derive(Debug, Default)]
+struct Walk {
+    output: Option<PathBuf>,
+    found: Vec<(PathBuf, Vec<String>)>,
+    left_out: Vec<LeftOut>,
+}
+
+impl Walk {
+    /// Adds all plain files below `folder`, sorted by their components.
+    fn folder(&mut self, folder: &Path, components: &mut Vec<String>) -> Result<(), CreateError> {
+        let entries = folder.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut entries = match entries {
+            Err(error) if is_forbidden(&error) && !components.is_empty() => {
+                self.leave_out(folder, LeftOutReason::Unreadable(error.to_string()));
+                return Ok(());
             }
-            found.push((path, components.clone()));
+            entries => entries.map_err(|source| io_error(folder, source))?,
+        };
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            let kind = entry.file_type().map_err(|source| io_error(&path, source))?;
+            if kind.is_dir() {
+                components.push(utf8(&entry.file_name(), &path)?);
+                self.folder(&path, components)?;
+                components.pop();
+            } else if let Some(why) = self.reason_against(&path, kind)? {
+                self.leave_out(&path, why);
+            } else if self.found.len() >= FILES_MAX {
+                return Err(CreateError::TooManyFiles { path: folder.to_path_buf() });
+            } else {
+                let name = utf8(&entry.file_name(), &path)?;
+                let all = components.iter().cloned().chain([name]).collect();
+                self.found.push((path, all));
+            }
         }
-        components.pop();
+        Ok(())
     }
-    Ok(())
+
+    fn reason_against(&self, path: &Path, kind: FileType) -> Result<Option<LeftOutReason>, CreateError> {
+        if kind.is_symlink() {
+            return Ok(Some(LeftOutReason::Link));
+        }
+        if !kind.is_file() {
+            return Ok(Some(LeftOutReason::Special));
+        }
+        if self.output.as_deref() == Some(path) {
+            return Ok(Some(LeftOutReason::Output));
+        }
+        match File::open(path) {
+            Ok(_) => Ok(None),
+            Err(error) if is_forbidden(&error) => Ok(Some(LeftOutReason::Unreadable(error.to_string()))),
+            Err(source) => Err(io_error(path, source)),
+        }
+    }
+
+    fn leave_out(&mut self, path: &Path, why: LeftOutReason) {
+        self.left_out.push(LeftOut { path: path.to_path_buf(), why });
+    }
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 fn utf8(name: &std::ffi::OsStr, path: &Path) -> Result<String, CreateError> {
@@ -330,7 +415,7 @@ mod tests {
         }
         let path = folder.path().join("b");
         // Told of a piece: hashing is under way.
-        let changed = |change: &dyn Fn()| hash_path(folder.path(), Some(16_384), THREADS, |_, _| change());
+        let changed = |change: &dyn Fn()| hash_path(folder.path(), None, Some(16_384), THREADS, |_, _| change());
         for len in [20_001, 10] {
             let error = changed(&|| std::fs::write(&path, vec![2; len]).unwrap()).unwrap_err();
             assert!(matches!(&error, CreateError::Changed { path } if path.ends_with("b")), "{error}");
@@ -346,7 +431,7 @@ mod tests {
         std::fs::write(root.join("a"), [1; 20_000]).unwrap();
         std::fs::write(root.join("c"), []).unwrap();
         let mut told = 0;
-        let hashed = hash_path(&root, Some(16_384), THREADS, |done, _| told = done).unwrap();
+        let hashed = hash_path(&root, None, Some(16_384), THREADS, |done, _| told = done).unwrap();
         let paths: Vec<String> = hashed.files.unwrap().iter().map(|file| file.path.join("/")).collect();
         assert_eq!(paths, ["a", "b/two", "c"]);
         assert_eq!((hashed.total_len, told, hashed.name.as_str()), (40_000, 40_000, "share"));
@@ -359,17 +444,47 @@ mod tests {
     #[test]
     fn what_cannot_be_shared_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(hash_path(folder.path(), None, THREADS, |_, _| ()), Err(CreateError::Empty { .. })));
-        assert!(matches!(hash_path(&folder.path().join("no"), None, THREADS, |_, _| ()), Err(CreateError::Io { .. })));
+        assert!(matches!(hash_path(folder.path(), None, None, THREADS, |_, _| ()), Err(CreateError::Empty { .. })));
+        assert!(matches!(
+            hash_path(&folder.path().join("no"), None, None, THREADS, |_, _| ()),
+            Err(CreateError::Io { .. })
+        ));
         for name in ["aux.c", "a\\b"] {
             let path = folder.path().join(name);
             std::fs::write(&path, "x").unwrap();
             for shared in [folder.path(), &path] {
-                let refused = hash_path(shared, None, THREADS, |_, _| ());
+                let refused = hash_path(shared, None, None, THREADS, |_, _| ());
                 let named = matches!(&refused, Err(CreateError::Name { path, .. }) if path.ends_with(name));
                 assert!(named, "{name}: {refused:?}");
             }
             std::fs::remove_file(path).unwrap();
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_left_out_is_told_and_the_torrent_itself_is_never_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap().join("share");
+        std::fs::create_dir_all(root.join("sub")).unwrap();
+        for name in ["a", "sub/b", "old.torrent"] {
+            std::fs::write(root.join(name), name).unwrap();
+        }
+        for (link, target) in [("loop", "loop"), ("sub/up", ".."), ("to-a", "a")] {
+            std::os::unix::fs::symlink(target, root.join(link)).unwrap();
+        }
+        let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+        let hashed = hash_path(&root, Some(&root.join("sub/../old.torrent")), None, THREADS, |_, _| ()).unwrap();
+        let paths: Vec<String> = hashed.files.unwrap().iter().map(|file| file.path.join("/")).collect();
+        assert_eq!(paths, ["a", "sub/b"]);
+        let told =
+            hashed.left_out.iter().map(|left| (left.path.strip_prefix(&root).unwrap().to_str().unwrap(), &left.why));
+        use LeftOutReason::{Link, Output, Special};
+        let expected =
+            [("loop", &Link), ("old.torrent", &Output), ("socket", &Special), ("sub/up", &Link), ("to-a", &Link)];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+        let file = root.join("a");
+        let refused = hash_path(&file, Some(&file), None, THREADS, |_, _| ());
+        assert!(matches!(refused, Err(CreateError::Output { .. })), "{refused:?}");
     }
 }

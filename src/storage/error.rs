@@ -2,8 +2,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::sys;
-
 /// Why the disk did not do what it was asked for. What is written stays.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -40,7 +38,10 @@ pub enum DiskError {
         path: PathBuf,
     },
     /// A file stands there that is longer than the torrent's.
-    #[error("{path} has {len} bytes, {expected} were expected: it is another file and was left alone; move it away")]
+    #[error(
+        "{path} has {len} bytes, {expected} were expected: it is another file and was left alone; move it away, use another \
+             folder, or replace it with --overwrite"
+    )]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -49,11 +50,59 @@ pub enum DiskError {
         /// The torrent's.
         expected: u64,
     },
-    /// A symbolic link or another thing stands where a file or folder belongs.
-    #[error("{path} leads through a symbolic link, or is not a plain file or folder; it was left alone")]
+    /// A file stands there that is not known to be the torrent's.
+    #[error(
+        "{path} stands there already and shares no piece with the torrent: it may be your own and was left alone; use another \
+             folder, move it away, or replace it with --overwrite"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A symbolic link stands where something is to be written.
+    #[error(
+        "{path} is, or is behind, a symbolic link: links are followed for reading, never for writing; what is missing goes \
+             into a plain file in its place, or into another folder"
+    )]
+    Link {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder stands where the torrent has a file.
+    #[error(
+        "{path} is a folder and the torrent has a file of that name: it was left alone; move it away or use another folder"
+    )]
+    IsFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something else stands where a folder belongs.
+    #[error(
+        "on the way to {path} a file stands where a folder belongs: it was left alone; move it away or use another folder"
+    )]
+    NotFolder {
+        /// What was to be opened.
+        path: PathBuf,
+    },
+    /// The target folder is none.
+    #[error("{path} is no folder: name the folder to download into")]
+    TargetIsFile {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// A pipe, a socket or a device stands where a file belongs.
+    #[error("{path} is no plain file (a pipe, a socket or a device); it was left alone")]
     NotPlain {
         /// The path.
         path: PathBuf,
+    },
+    /// Data that could not be read, and so are neither known to be right nor wrong.
+    #[error("{pieces} pieces cannot be read and are not fetched again: {first}")]
+    Unreadable {
+        /// How many pieces.
+        pieces: u32,
+        /// The first error met.
+        first: Box<DiskError>,
     },
     /// Anything else that the system said.
     #[error("cannot {action} {path}: {source}")]
@@ -76,16 +125,26 @@ impl DiskError {
         }
     }
 
+    /// Whether the data that were looked for are not there; otherwise nothing is known of them.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+            }
+            Self::IsFolder { .. } | Self::NotFolder { .. } | Self::NotPlain { .. } => true,
+            _ => false,
+        }
+    }
+
     pub(super) fn new(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         let source = source.into();
         let path = path.to_path_buf();
-        if sys::is_link_refused(&source) {
-            return Self::NotPlain { path };
-        }
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path, needed: None },
             io::ErrorKind::FileTooLarge => Self::FileTooLarge { path },
-            io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => Self::NotPlain { path },
+            io::ErrorKind::IsADirectory => Self::IsFolder { path },
+            io::ErrorKind::NotADirectory => Self::NotFolder { path },
+            io::ErrorKind::NotSeekable => Self::NotPlain { path },
             _ => Self::Io { action, path, source: Arc::new(source) },
         }
     }

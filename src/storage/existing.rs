@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::layout::Layout;
-use super::open::stamp;
+use super::open::len_on_disk;
 use super::resume::Resume;
 use crate::model::{Bitfield, Block, PieceIndex};
 
@@ -23,6 +23,8 @@ pub struct Survey {
     pub have: Bitfield,
     /// Pieces that have to be checked, in ascending order.
     pub unknown: Vec<PieceIndex>,
+    /// What was kept of an earlier session.
+    pub resume: Option<Resume>,
 }
 
 /// Looks at the files of a torrent, without reading them: which pieces are known, and which have to be checked.
@@ -30,15 +32,14 @@ pub fn survey(layout: &Layout, existing: ExistingData, resume_path: Option<&Path
     let geometry = layout.info().geometry();
     let piece_count = geometry.piece_count();
     if existing == ExistingData::Verified {
-        return Survey { have: Bitfield::full(piece_count), unknown: Vec::new() };
+        return Survey { have: Bitfield::full(piece_count), unknown: Vec::new(), resume: None };
     }
-    if existing == ExistingData::Resume
-        && let Some(resume) = resume_path.and_then(|path| load(path, layout))
-    {
-        let (have, unknown) = resume.judge(layout);
-        return Survey { have, unknown: on_disk(layout, unknown) };
-    }
-    Survey { have: Bitfield::empty(piece_count), unknown: on_disk(layout, geometry.pieces().collect()) }
+    let resume = resume_path.and_then(|path| load(path, layout));
+    let (have, unknown) = match &resume {
+        Some(resume) if existing == ExistingData::Resume => resume.judge(layout),
+        _ => (Bitfield::empty(piece_count), geometry.pieces().collect()),
+    };
+    Survey { have, unknown: on_disk(layout, unknown), resume }
 }
 
 fn load(path: &Path, layout: &Layout) -> Option<Resume> {
@@ -48,12 +49,16 @@ fn load(path: &Path, layout: &Layout) -> Option<Resume> {
         .flatten()
 }
 
-/// Those of the pieces whose bytes are within files that are there.
+/// Those of the pieces whose bytes are within files that are there. A file that cannot be looked at may have them all.
 fn on_disk(layout: &Layout, pieces: Vec<PieceIndex>) -> Vec<PieceIndex> {
     let lens: Vec<u64> = (0..layout.files().len())
         .map(|file| match layout.files()[file].padding {
             true => u64::MAX,
-            false => stamp(layout, file).map_or(0, |(len, _)| len),
+            false => match len_on_disk(layout, file) {
+                Ok(len) => len.unwrap_or(0),
+                Err(error) if error.is_absent() => 0,
+                Err(_) => u64::MAX,
+            },
         })
         .collect();
     let geometry = layout.info().geometry();
@@ -96,7 +101,7 @@ mod tests {
             std::fs::write(path(name), [1; 32]).unwrap();
         }
         let resume_path = folder.path().join("x.resume");
-        Resume::new(&layout, &Bitfield::full(4), Vec::new()).save(&resume_path).unwrap();
+        Resume::new(&layout, &Bitfield::full(4), &[], Vec::new()).save(&resume_path).unwrap();
         let found = |existing| {
             let survey = survey(&layout, existing, Some(&resume_path));
             let numbers = |pieces: Vec<PieceIndex>| pieces.into_iter().map(PieceIndex::get).collect::<Vec<_>>();

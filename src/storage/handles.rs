@@ -9,8 +9,8 @@ use lru::LruCache;
 use super::error::DiskError;
 use super::job::StoreId;
 use super::layout::{Layout, Span};
-use super::open::{Access, open};
-use super::sys;
+use super::open::open;
+use super::sys::{self, Access};
 
 use crate::model::Block;
 
@@ -39,7 +39,15 @@ impl Handles {
                 return Ok(handle.clone());
             }
         }
-        let handle = Arc::new(open(layout, file, access)?);
+        let opened = match open(layout, file, access) {
+            // Ours give way first.
+            Err(DiskError::Io { source, .. }) if sys::is_out_of_files(&source) => {
+                self.open.clear();
+                open(layout, file, access)
+            }
+            opened => opened,
+        };
+        let handle = Arc::new(opened?);
         self.open.put((store, file, access), handle.clone());
         Ok(handle)
     }

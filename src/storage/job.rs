@@ -46,6 +46,13 @@ pub enum Job {
         /// The piece.
         piece: PieceIndex,
     },
+    /// Find out which pieces lie beyond the ends of the files that hold this one: a look, where checking would read.
+    Measure {
+        /// The torrent.
+        store: StoreId,
+        /// The piece.
+        piece: PieceIndex,
+    },
     /// Bring what was written to the disk itself.
     Sync {
         /// The torrent.
@@ -56,6 +63,17 @@ pub enum Job {
         /// The torrent.
         store: StoreId,
     },
+}
+
+/// What is known of a piece on the disk.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is there with the right hash.
+    Verified,
+    /// It is not: its files are missing or too short, or its bytes are others.
+    Absent,
+    /// It could not be read, so nothing is known.
+    Unreadable(DiskError),
 }
 
 /// What a disk thread did.
@@ -90,8 +108,13 @@ pub enum Done {
     Checked {
         /// The piece.
         piece: PieceIndex,
-        /// Whether it is on the disk with the right hash.
-        verified: bool,
+        /// What came of it.
+        verdict: Verdict,
+    },
+    /// Files were measured.
+    Measured {
+        /// The pieces that are not whole in them.
+        absent: Vec<PieceIndex>,
     },
     /// A range could not be read.
     Unread {

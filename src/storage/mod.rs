@@ -8,6 +8,7 @@ mod sys;
 mod error;
 mod hashing;
 mod layout;
+mod limits;
 mod lock;
 mod zeros;
 
@@ -15,6 +16,7 @@ mod open;
 
 mod write_lock;
 
+mod foreign;
 mod handles;
 mod job;
 mod resume;
@@ -22,18 +24,21 @@ mod resume;
 mod worker;
 
 mod existing;
+mod settle;
 
 mod check;
 mod create;
 
-pub use check::check_all;
-pub use create::{CreateError, HashedPath, hash_path};
+pub use check::{Checked, check_all};
+pub use create::{CreateError, HashedPath, LeftOut, LeftOutReason, hash_path};
 pub use error::DiskError;
 pub use existing::{ExistingData, Survey, survey};
-pub use job::{Done, Job, StoreId};
+pub use job::{Done, Job, StoreId, Verdict};
 pub use layout::{Layout, LayoutFile, Span};
+pub use limits::connections_max;
 pub use lock::{LockError, StateLock};
-pub use open::{len_on_disk, prepare};
+pub use open::len_on_disk;
 pub use resume::{Resume, ResumeError};
+pub use settle::{Settled, settle};
 pub use worker::{Worker, WorkerConfig};
 pub use write_lock::WriteLock;

@@ -1,6 +1,6 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file reads and writes the resume file")]
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
-use super::open::stamp;
-use crate::model::{Bitfield, InfoHash, PieceIndex};
+use super::open::{identity, stamp};
+use crate::model::{Bitfield, Block, InfoHash, PieceIndex};
 
 /// The first bytes of a resume file; the last is the version of the format.
-const MAGIC: [u8; 8] = *b"magnesR\x01";
+const MAGIC: [u8; 8] = *b"magnesR\x02";
 /// The largest resume file that is read, in bytes: the metadata and a little more.
 const FILE_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Addresses that are kept for the next session.
@@ -27,6 +27,8 @@ pub struct Resume {
     have: Vec<u8>,
     /// Length in bytes and time of the last change in nanoseconds since 1970, a file; `None`: not there.
     stamps: Vec<Option<(u64, i64)>>,
+    /// What tells each file that is ours to write from one that took its place.
+    own: Vec<Option<(u64, i64)>>,
     /// Peers that worked.
     pub peers: Vec<SocketAddr>,
 }
@@ -54,16 +56,27 @@ pub enum ResumeError {
 }
 
 impl Resume {
-    /// What is to be kept: these pieces, with the files as they are on the disk. Every piece has to be written.
-    pub fn new(layout: &Layout, have: &Bitfield, mut peers: Vec<SocketAddr>) -> Self {
+    /// What is to be kept: these pieces, with the files as they are on the disk. Every piece has to be written. `own` says
+    /// which of the files are ours.
+    pub fn new(layout: &Layout, have: &Bitfield, own: &[bool], mut peers: Vec<SocketAddr>) -> Self {
         peers.truncate(PEERS_MAX);
         let info = layout.info();
+        let is_own = |file: usize| own.get(file).copied().unwrap_or(false);
         Self {
             info_hash: *info.hash().as_bytes(),
             info_raw: info.raw().to_vec(),
             have: have.as_bytes().to_vec(),
             stamps: (0..layout.files().len()).map(|file| stamp(layout, file)).collect(),
+            own: (0..layout.files().len()).map(|file| identity(layout, file).filter(|_| is_own(file))).collect(),
             peers,
+        }
+    }
+
+    /// Has the files that hold these pieces checked the next time: the pieces could not be read, which says nothing.
+    pub fn doubt(&mut self, layout: &Layout, unreadable: &Bitfield) {
+        for piece in unreadable.iter() {
+            let whole = Block { piece, begin: 0, len: layout.info().geometry().piece_len(piece) };
+            layout.spans(&whole).for_each(|span| self.stamps[span.file] = None);
         }
     }
 
@@ -73,12 +86,20 @@ impl Resume {
     /// When there is one and it cannot be used.
     pub fn load(path: &Path, info_hash: &InfoHash) -> Result<Option<Self>, ResumeError> {
         let mut bytes = Vec::new();
-        match File::open(path).and_then(|file| file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes)) {
+        // Opening a pipe would wait for whoever writes to it.
+        let open = |found: Metadata| match found.is_file() {
+            true => File::open(path).and_then(|file| file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes)),
+            false => Err(io::Error::other("not a plain file")),
+        };
+        match path.metadata().and_then(open) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(ResumeError::Io { action: "read", path: path.to_path_buf(), source }),
         }
-        let resume = Self::decode(&bytes).filter(|resume| resume.info_hash == *info_hash.as_bytes());
+        let mut resume = Self::decode(&bytes).filter(|resume| resume.info_hash == *info_hash.as_bytes());
+        if let Some(resume) = &mut resume {
+            resume.peers.truncate(PEERS_MAX);
+        }
         resume.map(Some).ok_or_else(|| ResumeError::Damaged { path: path.to_path_buf() })
     }
 
@@ -101,6 +122,13 @@ impl Resume {
         std::fs::rename(&new, path).map_err(failed("replace", path))
     }
 
+    /// Whether a file is one that we were writing: it is the same, or as it was when it was last looked at.
+    pub(super) fn is_own(&self, layout: &Layout, file: usize) -> bool {
+        let Some(Some(own)) = self.own.get(file) else { return false };
+        let as_it_was = || stamp(layout, file).is_some_and(|stamp| self.stamps.get(file) == Some(&Some(stamp)));
+        identity(layout, file) == Some(*own) || as_it_was()
+    }
+
     /// The pieces that are known to be there, and those about which nothing is known because one of their files is not as
     /// it was.
     pub fn judge(&self, layout: &Layout) -> (Bitfield, Vec<PieceIndex>) {
@@ -118,7 +146,7 @@ impl Resume {
             })
             .collect();
         for piece in geometry.pieces() {
-            let whole = crate::model::Block { piece, begin: 0, len: geometry.piece_len(piece) };
+            let whole = Block { piece, begin: 0, len: geometry.piece_len(piece) };
             if !layout.spans(&whole).all(|span| same[span.file]) {
                 known.remove(piece);
                 unknown.push(piece);
@@ -163,6 +191,7 @@ mod tests {
             info_raw: b"d6:lengthi1ee".to_vec(),
             have: vec![0x80],
             stamps: vec![Some((1, 2)), None],
+            own: vec![None, Some((3, 4))],
             peers: vec![([10, 0, 0, 1], 6881).into()],
         }
     }

@@ -12,10 +12,11 @@ use siphasher::sip::SipHasher13;
 use super::error::DiskError;
 use super::handles::Handles;
 use super::hashing::Hashing;
-use super::job::{Done, Job, StoreId};
+use super::job::{Done, Job, StoreId, Verdict};
 use super::layout::{Layout, Span};
-use super::open::{Access, open};
-use super::sys::{is_deleted, is_same_file, write_all_at};
+use super::limits::handles_max;
+use super::open::{len_on_disk, open};
+use super::sys::{Access, is_deleted, is_same_file, write_all_at};
 use super::zeros::ZeroHashes;
 use crate::model::{BLOCK_LEN, Block, PieceIndex};
 
@@ -32,9 +33,9 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// With 64 open files a worker.
-    pub fn new(digest_key: [u64; 2]) -> Self {
-        Self { digest_key, handles_max: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN) }
+    /// For one of so many workers, which share the files that the process may have open.
+    pub fn new(digest_key: [u64; 2], workers: usize) -> Self {
+        Self { digest_key, handles_max: handles_max(workers) }
     }
 }
 
@@ -79,9 +80,15 @@ impl Worker {
             Job::Write { store, piece, begin, blocks } => self.write(store, piece, begin, &blocks, done),
             Job::Read { store, tag, block } => self.read(store, tag, block, done),
             Job::Check { store, piece } => {
-                let verified = self.check(store, piece);
-                done.push(Done::Checked { piece, verified });
+                let verdict = match self.check(store, piece) {
+                    Ok(true) => Verdict::Verified,
+                    Ok(false) => Verdict::Absent,
+                    Err(error) if error.is_absent() => Verdict::Absent,
+                    Err(error) => Verdict::Unreadable(error),
+                };
+                done.push(Done::Checked { piece, verdict });
             }
+            Job::Measure { store, piece } => done.push(Done::Measured { absent: self.measure(store, piece) }),
             Job::Sync { store } => done.push(Done::Synced(self.sync(store))),
             Job::Close { store } => self.close(store),
         }
@@ -188,28 +195,46 @@ impl Worker {
         });
     }
 
-    /// Whether the piece is on the disk. A file that is missing or short simply does not have it.
-    fn check(&mut self, store: StoreId, piece: PieceIndex) -> bool {
-        let Some(layout) = self.stores.get(&store).cloned() else { return false };
-        let Some(right) = layout.info().piece_hash(piece) else { return false };
+    /// Whether the piece is on the disk with the right hash.
+    fn check(&mut self, store: StoreId, piece: PieceIndex) -> Result<bool, DiskError> {
+        let Some(layout) = self.stores.get(&store).cloned() else { return Ok(false) };
+        let Some(right) = layout.info().piece_hash(piece) else { return Ok(false) };
         let piece_len = layout.info().geometry().piece_len(piece);
         let whole = Block { piece, begin: 0, len: piece_len };
         let mut in_hole = |span: Span| layout.files()[span.file].padding || self.handles.is_hole(store, &layout, &span);
         if layout.spans(&whole).all(&mut in_hole) {
-            return *right == self.zeros.of(piece_len);
+            return Ok(*right == self.zeros.of(piece_len));
         }
         let mut hashing = Hashing::new(piece_len);
         let mut begin = 0;
         while begin < piece_len {
             let block = Block { piece, begin, len: (piece_len - begin).min(CHECK_READ_LEN) };
             make_room(&mut self.scratch, block.len);
-            if self.handles.read(store, &layout, &block, &mut self.scratch).is_err() {
-                return false;
-            }
+            self.handles.read(store, &layout, &block, &mut self.scratch)?;
             hashing.add_read_back(&self.scratch);
             begin += block.len;
         }
-        hashing.finish().is_ok_and(|hash| *right == hash)
+        Ok(hashing.finish().is_ok_and(|hash| *right == hash))
+    }
+
+    /// The pieces that are not whole in the files of this piece. A file that cannot be looked at tells of none.
+    fn measure(&mut self, store: StoreId, piece: PieceIndex) -> Vec<PieceIndex> {
+        let Some(layout) = self.stores.get(&store).cloned() else { return Vec::new() };
+        let geometry = layout.info().geometry();
+        let mut absent = Vec::new();
+        for span in layout.spans(&Block { piece, begin: 0, len: geometry.piece_len(piece) }) {
+            let file = &layout.files()[span.file];
+            if file.padding {
+                continue;
+            }
+            // What is open may be another file than what stands there.
+            self.handles.forget(store, span.file);
+            match len_on_disk(&layout, span.file).map(Option::unwrap_or_default) {
+                Ok(len) if len < file.len => absent.extend(geometry.pieces_of(file.offset + len, file.len - len)),
+                _ => {}
+            }
+        }
+        absent
     }
 
     fn digests(&mut self, store: StoreId, layout: &Layout, piece: PieceIndex) -> Result<Box<[u64]>, DiskError> {

@@ -1,8 +1,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the tests make files")]
 
 use super::*;
-use crate::model::{Info, Metainfo, NewFile, NewTorrent};
-use crate::storage::{ExistingData, prepare, survey};
+use crate::model::{Bitfield, Info, Metainfo, NewFile, NewTorrent};
+use crate::storage::{ExistingData, settle, survey};
 use sha1::{Digest, Sha1};
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -30,9 +30,15 @@ fn info() -> Arc<Info> {
     Arc::new(Metainfo::parse(torrent.encode()).unwrap().info)
 }
 
+/// Makes the files of a torrent of which nothing is there.
+fn make(layout: &Layout) -> Result<(), DiskError> {
+    let nothing = Bitfield::empty(layout.info().geometry().piece_count());
+    settle(layout, &nothing, None, false).map(|_| ())
+}
+
 fn opened(folder: &Path) -> (Worker, Arc<Layout>) {
     let layout = Arc::new(Layout::new(folder, info()));
-    let mut worker = Worker::new(WorkerConfig::new([1, 2]));
+    let mut worker = Worker::new(WorkerConfig::new([1, 2], 1));
     worker.handle(Job::Open { store: 1, layout: layout.clone() }, &mut Vec::new());
     (worker, layout)
 }
@@ -51,7 +57,7 @@ fn write_block(worker: &mut Worker, block: &Block, flip: u8) -> Vec<Done> {
 fn blocks_in_any_order_become_verified_files() {
     let folder = tempfile::tempdir().unwrap();
     let (mut worker, layout) = opened(folder.path());
-    prepare(&layout).unwrap();
+    make(&layout).unwrap();
     let geometry = *layout.info().geometry();
     let blocks: Vec<Block> = geometry.pieces().rev().flat_map(|piece| geometry.blocks(piece).rev()).collect();
     let mut verified = 0;
@@ -72,7 +78,7 @@ fn blocks_in_any_order_become_verified_files() {
     for piece in found.unknown {
         let mut done = Vec::new();
         worker.handle(Job::Check { store: 1, piece }, &mut done);
-        assert!(matches!(done[..], [Done::Checked { verified: true, .. }]));
+        assert!(matches!(done[..], [Done::Checked { verdict: Verdict::Verified, .. }]));
     }
 }
 
@@ -104,17 +110,17 @@ fn nothing_is_written_through_a_symbolic_link_or_over_another_file() {
     std::fs::create_dir(folder.path().join("top")).unwrap();
     std::os::unix::fs::symlink(outside.path(), folder.path().join("top/sub")).unwrap();
     let (mut worker, layout) = opened(folder.path());
-    assert!(matches!(prepare(&layout), Err(DiskError::NotPlain { .. })));
+    assert!(matches!(make(&layout), Err(DiskError::Link { .. })));
     let block = layout.info().geometry().block(PieceIndex::new(0), 0);
     let done = write_block(&mut worker, &block, 0);
-    assert!(matches!(done[..], [Done::Failed(DiskError::NotPlain { .. })]), "{done:?}");
+    assert!(matches!(done[..], [Done::Failed(DiskError::Link { .. })]), "{done:?}");
     assert_eq!(outside.path().read_dir().unwrap().count(), 0);
 
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("top/sub")).unwrap();
     std::fs::write(folder.path().join("top/sub/a"), vec![7; 40_001]).unwrap();
     let layout = Layout::new(folder.path(), info());
-    assert!(matches!(prepare(&layout), Err(DiskError::TooLong { len: 40_001, expected: 40_000, .. })));
+    assert!(matches!(make(&layout), Err(DiskError::TooLong { len: 40_001, expected: 40_000, .. })));
     assert_eq!(std::fs::read(folder.path().join("top/sub/a")).unwrap(), vec![7; 40_001]);
 }
 
@@ -214,12 +220,15 @@ fn a_hole_is_the_zeros_that_it_reads_as() {
     };
     let info = Arc::new(Metainfo::parse(torrent.encode()).unwrap().info);
     let layout = Arc::new(Layout::new(folder.path(), info));
-    prepare(&layout).unwrap();
-    let mut worker = Worker::new(WorkerConfig::new([1, 2]));
+    make(&layout).unwrap();
+    let mut worker = Worker::new(WorkerConfig::new([1, 2], 1));
     worker.handle(Job::Open { store: 1, layout: layout.clone() }, &mut Vec::new());
     let mut verified = || -> Vec<u32> {
         let mut there = |piece: &PieceIndex| {
-            matches!(one(&mut worker, Job::Check { store: 1, piece: *piece }), Done::Checked { verified: true, .. })
+            matches!(
+                one(&mut worker, Job::Check { store: 1, piece: *piece }),
+                Done::Checked { verdict: Verdict::Verified, .. }
+            )
         };
         layout.info().geometry().pieces().filter(|piece| there(piece)).map(PieceIndex::get).collect()
     };
@@ -230,4 +239,42 @@ fn a_hole_is_the_zeros_that_it_reads_as() {
     assert_eq!(verified(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     truncate(&path, 8 * u64::from(PIECE_LEN) + 1);
     assert_eq!(verified(), [0, 1, 2, 3, 4, 5, 6, 7], "beyond the end there is no hole");
+}
+
+#[test]
+fn what_is_behind_a_link_is_read_and_what_is_missing_of_it_is_not_written() {
+    let outside = tempfile::tempdir().unwrap();
+    let (mut worker, layout) = opened(outside.path());
+    make(&layout).unwrap();
+    write_all(&mut worker, &layout);
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(outside.path().join("top"), folder.path().join("top")).unwrap();
+    let (mut worker, layout) = opened(folder.path());
+    let pieces: Vec<PieceIndex> = layout.info().geometry().pieces().collect();
+    for piece in &pieces {
+        let checked = one(&mut worker, Job::Check { store: 1, piece: *piece });
+        assert!(matches!(checked, Done::Checked { verdict: Verdict::Verified, .. }), "{checked:?}");
+    }
+    let mut have = Bitfield::full(pieces.len() as u32);
+    assert!(settle(&layout, &have, None, false).unwrap().lock.is_none(), "nothing is locked to be written");
+    have.remove(pieces[0]);
+    assert!(matches!(settle(&layout, &have, None, true), Err(DiskError::Link { .. })));
+}
+
+#[test]
+fn one_look_at_a_file_that_was_cut_tells_every_piece_that_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut worker, layout) = opened(folder.path());
+    make(&layout).unwrap();
+    write_all(&mut worker, &layout);
+    let mut absent = |piece| match one(&mut worker, Job::Measure { store: 1, piece: PieceIndex::new(piece) }) {
+        Done::Measured { absent } => absent.into_iter().map(PieceIndex::get).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert!(absent(0).is_empty() && absent(3).is_empty());
+    truncate(&folder.path().join("top/sub/b"), 30_000);
+    assert!(absent(0).is_empty(), "piece 0 is in the other file");
+    assert_eq!(absent(2), [2, 3], "the first 30,000 bytes of the file end in piece 2");
+    std::fs::remove_file(folder.path().join("top/sub/b")).unwrap();
+    assert_eq!(absent(1), [1, 2, 3]);
 }

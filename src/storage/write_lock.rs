@@ -4,8 +4,8 @@ use std::fs::File;
 
 use super::error::DiskError;
 use super::layout::{Layout, Wanted};
-use super::open::{Access, open};
-use super::sys;
+use super::open::open;
+use super::sys::{self, Access};
 
 /// Files of one torrent that are locked at most: whoever writes the same torrent meets at its first files, and a lock takes
 /// a file descriptor.

@@ -21,7 +21,7 @@ use super::faults::Faults;
 use super::keeper::Keeper;
 use super::mail::{Admission, Control, PeerMail, TORRENT_EVENTS_MAX, TorrentMail, TorrentMailbox, channel_of_torrent};
 use super::names::{Names, Role};
-use super::opening::{Opening, Surveyed};
+use super::opening::{Opening, Step};
 use super::outbox::Outbox;
 use super::peer_task::{self, arm, link_config};
 use super::progress::{Progress, TorrentError, TorrentEvent, TorrentState};
@@ -45,6 +45,8 @@ pub(crate) struct TorrentTaskConfig {
     pub(crate) info: Option<Arc<Info>>,
     pub(crate) folder: PathBuf,
     pub(crate) existing: ExistingData,
+    /// Whether files that may be the user's own are written over.
+    pub(crate) overwrite: bool,
     /// The files to fetch; `None`: all.
     pub(crate) selection: Option<FileSelection>,
     pub(crate) peers: Vec<PeerAddr>,
@@ -90,6 +92,12 @@ pub(crate) struct TorrentTask {
     /// What the DHT said of itself last.
     dht_state: Option<DhtState>,
     layout: Option<Arc<Layout>>,
+    /// The pieces that the selected files need, until the torrent starts.
+    wanted: Option<Bitfield>,
+    /// Which files are ours to write.
+    own: Arc<[bool]>,
+    /// Pieces that could not be read when the torrent started: neither served nor fetched.
+    unreadable: Option<(Bitfield, TorrentError)>,
     /// Held as long as pieces are fetched.
     write_lock: Option<WriteLock>,
     state: watch::Sender<TorrentState>,
@@ -132,6 +140,9 @@ impl TorrentTask {
             names: Names::default(),
             dht_state: None,
             layout: None,
+            wanted: None,
+            own: Arc::new([]),
+            unreadable: None,
             write_lock: None,
             state,
             events,
@@ -171,7 +182,7 @@ impl TorrentTask {
                     Found::State(state) => self.dht_state = Some(*state),
                 },
                 (role, addrs) = self.names.next() => self.handle_named(role, &addrs),
-                surveyed = next_surveyed(&mut self.opening) => self.handle_surveyed(surveyed),
+                step = next_step(&mut self.opening) => self.handle_step(step),
                 () = self.disk.room() => {}
                 () = timer.as_mut() => self.handle_timeout(Instant::now()),
                 Some(_) = self.peers.join_next() => {}
@@ -190,10 +201,10 @@ async fn next_found(discovery: &mut Option<Discovery>) -> Found {
     }
 }
 
-/// Waits for ever while no files are being looked at.
-async fn next_surveyed(opening: &mut Option<Opening>) -> Option<Result<Surveyed, TorrentError>> {
+/// Waits for ever while no files are being looked at or made.
+async fn next_step(opening: &mut Option<Opening>) -> Option<Result<Step, TorrentError>> {
     match opening {
-        Some(opening) => opening.surveyed().await,
+        Some(opening) => opening.step().await,
         None => std::future::pending().await,
     }
 }

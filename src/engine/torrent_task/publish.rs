@@ -23,7 +23,11 @@ impl TorrentTask {
 
     pub(super) fn publish_now(&mut self, now: Instant) {
         self.next_progress = now + PROGRESS_INTERVAL;
-        let state = TorrentState { progress: self.progress(), error: self.error.clone() };
+        let progress = self.progress();
+        // What could not be read keeps a torrent from being complete, though nothing is left to fetch.
+        let unreadable = self.unreadable.as_ref().filter(|_| progress.phase == Phase::Seeding);
+        let error = self.error.clone().or_else(|| unreadable.map(|(_, error)| error.clone()));
+        let state = TorrentState { progress, error };
         self.state.send_if_modified(|old| {
             let modified = old.progress != state.progress || old.error.is_some() != state.error.is_some();
             *old = state;

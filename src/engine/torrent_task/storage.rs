@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::TorrentTask;
 use crate::engine::keeper;
 use crate::engine::mail::TorrentMail;
-use crate::engine::opening::{Opening, Surveyed};
+use crate::engine::opening::{Opening, OpeningConfig, Step, Surveyed};
 use crate::engine::progress::{TorrentError, TorrentEvent};
-use crate::model::{Info, PieceIndex};
-use crate::storage::{DiskError, Done, Job, WriteLock};
+use crate::model::{Bitfield, Info, PieceIndex};
+use crate::storage::{DiskError, Done, Job, Resume, Settled, Verdict, WriteLock};
 use crate::swarm::{DiskEvent, PeerKey};
 
 /// How long the disk may take to sync when the torrent is stopped.
@@ -30,24 +30,31 @@ impl TorrentTask {
             self.discovery = None;
             self.torrent.leave_dht();
         }
-        let path = self.keeper.path().cloned();
-        let threads = self.disk.thread_count();
-        let (folder, existing) = (self.config.folder.clone(), self.config.existing);
-        let selection = self.config.selection.clone();
-        self.opening = Some(Opening::start(folder, info, existing, selection, path, threads));
+        let config = OpeningConfig {
+            folder: self.config.folder.clone(),
+            existing: self.config.existing,
+            overwrite: self.config.overwrite,
+            selection: self.config.selection.clone(),
+            resume_path: self.keeper.path().cloned(),
+            threads: self.disk.thread_count(),
+        };
+        self.opening = Some(Opening::start(info, config));
         self.publish_now(Instant::now());
     }
 
-    pub(super) fn handle_surveyed(&mut self, surveyed: Option<Result<Surveyed, TorrentError>>) {
-        let surveyed = match surveyed {
-            Some(Ok(surveyed)) => surveyed,
-            Some(Err(error)) => return self.fail(error),
-            None => return self.fail(TorrentError::Stopped),
-        };
-        self.layout = Some(surveyed.layout.clone());
-        if let Some(wanted) = &surveyed.wanted {
-            self.torrent.select(wanted.clone());
+    /// A step of the opening was done.
+    pub(super) fn handle_step(&mut self, step: Option<Result<Step, TorrentError>>) {
+        match step {
+            Some(Ok(Step::Surveyed(surveyed))) => self.handle_surveyed(surveyed),
+            Some(Ok(Step::Settled(settled))) => self.handle_settled(settled),
+            Some(Err(error)) => self.fail(error),
+            None => self.fail(TorrentError::Stopped),
         }
+    }
+
+    fn handle_surveyed(&mut self, surveyed: Surveyed) {
+        self.layout = Some(surveyed.layout.clone());
+        self.wanted.clone_from(&surveyed.wanted);
         for thread in 0..self.disk.thread_count() {
             let job = Job::Open { store: self.config.store, layout: surveyed.layout.clone() };
             self.submit_to(thread, job);
@@ -58,21 +65,44 @@ impl TorrentTask {
         self.check_more();
     }
 
-    /// Keeps the disk threads busy with pieces whose state is unknown; starts the torrent when there are none left.
+    /// Keeps the disk threads busy with pieces whose state is unknown; when there are none left, what is missing is made
+    /// ready to be written.
     fn check_more(&mut self) {
         let store = self.config.store;
         while let Some(piece) = self.opening.as_mut().and_then(Opening::next_check) {
             self.submit(piece, Job::Check { store, piece });
         }
-        let finished = self.opening.as_ref().and_then(Opening::finished);
-        if let (Some(have), Some(info)) = (finished, &self.config.info) {
-            let now = Instant::now();
-            self.torrent.handle_opened(now, *info.geometry(), have);
-            self.opening = None;
-            self.lock_files();
-            self.config.serving.notify_one();
-            self.publish_now(now);
+        let path = self.keeper.path().cloned();
+        if let (Some(opening), Some(layout)) = (&mut self.opening, &self.layout)
+            && opening.is_checked()
+        {
+            opening.settle(layout.clone(), path);
         }
+    }
+
+    /// The files are ready: the torrent starts.
+    fn handle_settled(&mut self, settled: Settled) {
+        let (Some(opening), Some(info)) = (self.opening.take(), &self.config.info) else { return };
+        let now = Instant::now();
+        let geometry = *info.geometry();
+        self.write_lock = settled.lock;
+        self.own = settled.own.into();
+        let (have, unreadable, error) = opening.finish();
+        let mut wanted = self.wanted.take();
+        if let Some(error) = error {
+            tracing::warn!(%error, "what cannot be read is left out");
+            let wanted = wanted.get_or_insert_with(|| Bitfield::full(geometry.piece_count()));
+            for piece in unreadable.iter() {
+                wanted.remove(piece);
+            }
+            self.unreadable = Some((unreadable, TorrentError::Disk(error)));
+        }
+        if let Some(wanted) = wanted {
+            self.torrent.select(wanted);
+        }
+        self.torrent.handle_opened(now, geometry, have);
+        self.config.serving.notify_one();
+        self.publish_now(now);
     }
 
     pub(super) fn handle_done(&mut self, now: Instant, done: Done) {
@@ -95,16 +125,26 @@ impl TorrentTask {
                 }
                 DiskEvent::Lost { piece }
             }
-            Done::Checked { piece, verified } => {
+            Done::Checked { piece, verdict } => {
                 if let Some(opening) = &mut self.opening {
-                    opening.handle_checked(piece, verified);
+                    opening.handle_checked(piece, verdict);
                     return self.check_more();
                 }
                 self.faults.handle_checked(piece);
-                if verified {
+                if !matches!(verdict, Verdict::Absent) {
+                    // What cannot be read just now may be there all the same.
                     return;
                 }
+                self.submit(piece, Job::Measure { store: self.config.store, piece });
                 DiskEvent::Lost { piece }
+            }
+            Done::Measured { absent } => {
+                for piece in absent {
+                    if self.torrent.have().is_some_and(|have| have.contains(piece)) {
+                        self.torrent.handle_disk(now, DiskEvent::Lost { piece });
+                    }
+                }
+                return self.lock_files();
             }
             Done::Synced(result) => return self.handle_synced(result),
             Done::Failed(error) => return self.fail_on_disk(error),
@@ -154,7 +194,12 @@ impl TorrentTask {
         let Some(have) = have else { return };
         if let (Some(path), Some(layout)) = (self.keeper.path().cloned(), self.layout.clone()) {
             let peers = self.torrent.good_addrs();
-            self.saves.spawn_blocking(move || keeper::save(&path, &layout, &have, peers));
+            let (own, unreadable) = (self.own.clone(), self.unreadable.as_ref().map(|(pieces, _)| pieces.clone()));
+            self.saves.spawn_blocking(move || {
+                let mut resume = Resume::new(&layout, &have, &own, peers);
+                unreadable.iter().for_each(|pieces| resume.doubt(&layout, pieces));
+                keeper::save(&path, &resume);
+            });
         }
     }
 

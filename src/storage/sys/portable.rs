@@ -7,10 +7,14 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-/// Opens a plain file below a folder, for reading, or for writing too and then made with its folders. No symbolic link below
-/// the folder is followed, unless it takes a folder's place between the look and the step.
-pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], write: bool) -> io::Result<File> {
+use super::Access;
+
+/// Opens a plain file below a folder, or makes it with its folders, as `access` says. Where links are not followed, none is,
+/// unless it takes a folder's place between the look and the step.
+pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], access: Access) -> io::Result<File> {
     let (name, parents) = components.split_last().ok_or(io::ErrorKind::InvalidInput)?;
+    let write = access == Access::Write;
+    let look = |path: &Path| if access == Access::Read { path.metadata() } else { path.symlink_metadata() };
     if write {
         std::fs::create_dir_all(folder)?;
     }
@@ -23,17 +27,34 @@ pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], wri
                 _ => {}
             }
         }
-        if !path.symlink_metadata()?.is_dir() {
+        if !look(&path)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
     }
     path.push(name);
-    match path.symlink_metadata() {
-        Ok(found) if !found.is_file() => return Err(io::ErrorKind::NotADirectory.into()),
+    match look(&path) {
+        Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if !found.is_file() => return Err(io::ErrorKind::NotSeekable.into()),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     OpenOptions::new().read(true).write(write).create(write).truncate(false).open(path)
+}
+
+/// Files that the process may have open: not told.
+pub(in crate::storage) fn open_files_max() -> Option<u64> {
+    None
+}
+
+/// Whether the process has as many files open as it may: not told.
+pub(in crate::storage) fn is_out_of_files(_: &io::Error) -> bool {
+    false
+}
+
+/// What tells a file from one that took its place later: when it was made.
+pub(in crate::storage) fn file_id(metadata: &Metadata) -> Option<(u64, i64)> {
+    let born = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some((0, i64::try_from(born.as_nanos()).ok()?))
 }
 
 /// Locks nothing: what such systems lock, nobody else can read or write, not even through another handle of this process.
@@ -41,7 +62,7 @@ pub(in crate::storage) fn try_lock(_: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether [`open_beneath`] met a symbolic link; it says so as "not a directory".
+/// Whether [`open_beneath`] met a symbolic link that it does not follow; it says so as "not a plain file".
 pub(in crate::storage) fn is_link_refused(_: &io::Error) -> bool {
     false
 }
@@ -96,7 +117,7 @@ mod tests {
     use super::*;
     use crate::storage::sys;
 
-    type Open = fn(&Path, &[String], bool) -> io::Result<File>;
+    type Open = fn(&Path, &[String], Access) -> io::Result<File>;
     type Write = fn(&File, &[&[u8]], u64) -> io::Result<()>;
     type Append = fn(&File, &mut Vec<u8>, usize, u64) -> io::Result<()>;
 
@@ -112,7 +133,7 @@ mod tests {
     fn both_ways_read_what_they_wrote_and_no_more() {
         for (open, write, append) in WAYS {
             let folder = tempfile::tempdir().unwrap();
-            let file = open(folder.path(), &path(&["a", "b", "c"]), true).unwrap();
+            let file = open(folder.path(), &path(&["a", "b", "c"]), Access::Write).unwrap();
             write(&file, &[b"one", b"", b"two"], 5).unwrap();
             let mut out = Vec::with_capacity(100);
             out.extend_from_slice(b"x");
@@ -121,29 +142,47 @@ mod tests {
             assert_eq!(out, b"xnetw\0\0\0");
             let short = append(&file, &mut Vec::new(), 7, 5).unwrap_err();
             assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
-            assert_eq!(open(folder.path(), &path(&["a", "b", "c"]), false).unwrap().metadata().unwrap().len(), 11);
+            assert_eq!(
+                open(folder.path(), &path(&["a", "b", "c"]), Access::Read).unwrap().metadata().unwrap().len(),
+                11
+            );
         }
     }
 
     #[test]
-    fn both_ways_refuse_links_folders_and_nothing() {
+    fn both_ways_refuse_folders_and_nothing() {
+        use Access::{Read, ReadOwn, Write};
         for (open, ..) in WAYS {
             let folder = tempfile::tempdir().unwrap();
-            open(folder.path(), &path(&["real", "file"]), true).unwrap();
-            let refused = |components: &[&str], write: bool| open(folder.path(), &path(components), write).unwrap_err();
-            assert_eq!(refused(&["missing"], false).kind(), io::ErrorKind::NotFound);
-            assert_eq!(refused(&["missing", "file"], false).kind(), io::ErrorKind::NotFound);
-            for write in [false, true] {
-                refused(&["real"], write);
-                refused(&["real", "file", "below"], write);
-                refused(&[], write);
+            open(folder.path(), &path(&["real", "file"]), Write).unwrap();
+            let refused =
+                |components: &[&str], access| open(folder.path(), &path(components), access).unwrap_err().kind();
+            for access in [Read, ReadOwn] {
+                assert_eq!(refused(&["missing"], access), io::ErrorKind::NotFound);
+                assert_eq!(refused(&["missing", "file"], access), io::ErrorKind::NotFound);
             }
-            #[cfg(unix)]
-            for (link, target) in [("folder", "real"), ("file", "real/file"), ("dangling", "new")] {
+            for access in [Read, ReadOwn, Write] {
+                assert_eq!(refused(&["real"], access), io::ErrorKind::IsADirectory);
+                assert_eq!(refused(&["real", "file", "below"], access), io::ErrorKind::NotADirectory);
+                assert_eq!(refused(&[], access), io::ErrorKind::InvalidInput);
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn both_ways_follow_links_for_reading_and_for_nothing_else() {
+        use Access::{Read, ReadOwn, Write};
+        for (open, ..) in WAYS {
+            let folder = tempfile::tempdir().unwrap();
+            open(folder.path(), &path(&["real", "file"]), Write).unwrap();
+            for (link, target) in [("folder", "real"), ("file", "real/file"), ("dangling", "new"), ("loop", "loop")] {
                 std::os::unix::fs::symlink(target, folder.path().join(link)).unwrap();
-                for write in [false, true] {
-                    let components: &[&str] = if link == "folder" { &[link, "file"] } else { &[link] };
-                    refused(components, write);
+                let components: &[&str] = if link == "folder" { &[link, "file"] } else { &[link] };
+                for access in [Read, ReadOwn, Write] {
+                    let opened = open(folder.path(), &path(components), access);
+                    let leads_somewhere = ["folder", "file"].contains(&link);
+                    assert_eq!(opened.is_ok(), access == Read && leads_somewhere, "{link} {access:?} {opened:?}");
                 }
                 assert!(!folder.path().join("new").exists());
             }

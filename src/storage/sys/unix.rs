@@ -5,20 +5,41 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, statat};
 use rustix::io::Errno;
 
-/// Opens a plain file below a folder, for reading, or for writing too and then made with its folders. The path is walked
-/// folder by folder, and no symbolic link below the folder is followed.
-pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], write: bool) -> io::Result<File> {
+use super::Access;
+
+/// How the folders on the way to a file are opened: nobody has to be allowed to list them.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Opens a plain file below a folder, or makes it with its folders, as `access` says. Where links are not followed, the path
+/// is walked folder by folder.
+pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], access: Access) -> io::Result<File> {
     let (name, parents) = components.split_last().ok_or(io::ErrorKind::InvalidInput)?;
+    // Not blocking: a pipe that stands there must not hold the thread.
+    let flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    if access == Access::Read {
+        let mut path = folder.to_path_buf();
+        path.extend(components);
+        match openat(CWD, &path, flags, Mode::empty()) {
+            // A path may be longer than what the system takes at once.
+            Err(Errno::NAMETOOLONG) => {}
+            opened => return plain(opened),
+        }
+    }
+    let write = access == Access::Write;
+    let follow = if access == Access::Read { OFlags::empty() } else { OFlags::NOFOLLOW };
     if write {
         std::fs::create_dir_all(folder)?;
     }
-    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut parent: OwnedFd = openat(CWD, folder, directory, Mode::empty())?;
+    let mut parent: OwnedFd = openat(CWD, folder, FOLDER, Mode::empty())?;
     for component in parents {
         if write {
             match mkdirat(&parent, component, Mode::from_raw_mode(0o777)) {
@@ -26,16 +47,52 @@ pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], wri
                 Err(error) => return Err(error.into()),
             }
         }
-        parent = openat(&parent, component, directory | OFlags::NOFOLLOW, Mode::empty())?;
+        parent = match openat(&parent, component, FOLDER | follow, Mode::empty()) {
+            Err(Errno::NOTDIR) if is_link(&parent, component) => return Err(Errno::LOOP.into()),
+            opened => opened?,
+        };
     }
-    let flags = if write { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDONLY };
-    // Not blocking: a pipe that stands there must not hold the thread.
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file: File = openat(&parent, name, flags, Mode::from_raw_mode(0o666))?.into();
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::NotADirectory.into());
+    let how = if write { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDONLY };
+    plain(openat(&parent, name, how | flags | follow, Mode::from_raw_mode(0o666)))
+}
+
+fn is_link(parent: &OwnedFd, name: &str) -> bool {
+    let found = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+    found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
+}
+
+/// The file that was opened, if it is a plain one.
+fn plain(opened: rustix::io::Result<OwnedFd>) -> io::Result<File> {
+    let file: File = match opened {
+        Ok(opened) => opened.into(),
+        // What opening a socket leads to.
+        Err(Errno::NXIO) => return Err(io::ErrorKind::NotSeekable.into()),
+        Err(error) => return Err(error.into()),
+    };
+    let kind = file.metadata()?.file_type();
+    match kind {
+        kind if kind.is_file() => Ok(file),
+        kind if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        _ => Err(io::ErrorKind::NotSeekable.into()),
     }
-    Ok(file)
+}
+
+/// Files that the process may have open; `None`: as many as it likes.
+pub(in crate::storage) fn open_files_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// Whether the process, or the system, has as many files open as it may.
+pub(in crate::storage) fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// What tells a file from every other of its file system, even from one that took its place later: its number and, where it
+/// is known, when it was made.
+pub(in crate::storage) fn file_id(metadata: &Metadata) -> Option<(u64, i64)> {
+    let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    let born_ns = born.and_then(|born| i64::try_from(born.as_nanos()).ok()).unwrap_or_default();
+    Some((metadata.ino(), born_ns))
 }
 
 /// Locks a file against others that do the same, as long as it is open. `false`: somebody else has it.
@@ -47,7 +104,7 @@ pub(in crate::storage) fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether [`open_beneath`] met a symbolic link.
+/// Whether [`open_beneath`] met a symbolic link that it does not follow.
 pub(in crate::storage) fn is_link_refused(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::LOOP)
 }

@@ -1,0 +1,42 @@
+//! How the files that the process may have open are shared out. A quarter of them goes to data files and a third to
+//! connections; listeners, state files, locks and what is opened in passing have the rest.
+
+use std::num::NonZeroUsize;
+
+use super::sys;
+
+/// Data files that one thread keeps open where the process may have many.
+const HANDLES_MAX: u64 = 64;
+
+/// Data files that each of so many threads may keep open.
+pub(super) fn handles_max(threads: usize) -> NonZeroUsize {
+    share(sys::open_files_max(), threads)
+}
+
+fn share(open_files_max: Option<u64>, threads: usize) -> NonZeroUsize {
+    let share = open_files_max.map_or(HANDLES_MAX, |most| most / 4 / threads.max(1) as u64);
+    NonZeroUsize::new(share.min(HANDLES_MAX) as usize).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// So many threads, or fewer where each could not open a file and the folder that it looks for it in.
+pub(super) fn threads_max(threads: NonZeroUsize) -> NonZeroUsize {
+    let most = sys::open_files_max().map_or(usize::MAX, |most| usize::try_from(most / 8).unwrap_or(usize::MAX));
+    NonZeroUsize::new(threads.get().min(most)).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Connections that the process may have open beside its files.
+pub fn connections_max() -> usize {
+    sys::open_files_max().map_or(usize::MAX, |most| usize::try_from(most / 3).unwrap_or(usize::MAX).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_files_are_shared_out_and_many_are_not_all_taken() {
+        let of = |most, threads| share(most, threads).get();
+        assert_eq!([of(None, 8), of(Some(1024), 2), of(Some(1024), 8)], [64, 64, 32]);
+        assert_eq!([of(Some(64), 2), of(Some(64), 8), of(Some(64), 128)], [8, 2, 1]);
+    }
+}
