@@ -95,10 +95,10 @@ fn look(layout: &Layout, file: usize, missing: u32) -> Found {
         Err(error) => Found::Unknown(error),
         Ok(None) => Found::Fault("missing".to_owned()),
         Ok(Some(len)) if len > expected => {
-            let longer = format!("{} bytes too long: {len}, {expected} are the torrent's", len - expected);
+            let more = len - expected;
             match missing {
-                0 => Found::Longer(format!("{longer}, and are whole")),
-                _ => Found::Fault(format!("{longer}, and {}", bad(missing))),
+                0 => Found::Longer(format!("whole, and {more} bytes longer than the torrent's {expected}")),
+                _ => Found::Fault(format!("{more} bytes longer than the torrent's {expected}, and {}", bad(missing))),
             }
         }
         Ok(Some(_)) if missing > 0 => Found::Fault(bad(missing)),
