@@ -76,7 +76,11 @@ impl Resume {
     pub fn doubt(&mut self, layout: &Layout, unreadable: &Bitfield) {
         for piece in unreadable.iter() {
             let whole = Block { piece, begin: 0, len: layout.info().geometry().piece_len(piece) };
-            layout.spans(&whole).for_each(|span| self.stamps[span.file] = None);
+            for span in layout.spans(&whole) {
+                if let Some(stamp) = self.stamps.get_mut(span.file) {
+                    *stamp = None;
+                }
+            }
         }
     }
 

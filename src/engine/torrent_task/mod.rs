@@ -241,7 +241,7 @@ impl TorrentTask {
     fn resumed_info(&mut self, now: Instant) -> Option<Arc<Info>> {
         let path = self.keeper.path()?;
         let resume = Resume::load(path, &self.config.info_hash).ok().flatten()?;
-        let info = Info::parse(resume.info_raw.into()).ok()?;
+        let info = Info::parse(resume.info_raw.into()).ok().filter(|info| info.hash() == self.config.info_hash)?;
         self.torrent.handle_candidates(now, PeerSource::Resume, &resume.peers);
         self.torrent.set_metadata(info.raw().clone());
         Some(Arc::new(info))

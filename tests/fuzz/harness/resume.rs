@@ -29,7 +29,7 @@ impl Saved {
             have.insert(PieceIndex::new(piece));
         }
         let peers = vec![([10, 0, 0, 1], 6881).into(), ([0x2a01, 0, 0, 0, 0, 0, 0, 1], 1).into()];
-        let bytes = Resume::new(&layout, &have, peers).encode().expect("it can be written");
+        let bytes = Resume::new(&layout, &have, &[true; 3], peers).encode().expect("it can be written");
         Self { layout, bytes }
     }
 }
