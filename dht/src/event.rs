@@ -86,8 +86,8 @@ pub enum Event {
     Pinged {
         /// The ping.
         operation: OperationId,
-        /// The node's id and the round-trip time; `None`: no answer.
-        answer: Option<(NodeId, Duration)>,
+        /// What came back; `None`: nothing.
+        answer: Option<PingAnswer>,
     },
     /// A search for an item found it, or a version that is newer than the one it found before (BEP 44).
     Item {
@@ -411,6 +411,25 @@ pub enum Readiness {
     NotReady(NotReady),
 }
 
+/// What a node said to a ping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PingAnswer {
+    /// It lives.
+    Pong {
+        /// Its id.
+        id: NodeId,
+        /// The round-trip time.
+        rtt: Duration,
+    },
+    /// It lives too, and answers with an error.
+    Refused {
+        /// Of the error (BEP 5, "Errors").
+        code: i64,
+        /// The round-trip time.
+        rtt: Duration,
+    },
+}
+
 /// Why lookups cannot succeed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -421,6 +440,11 @@ pub enum NotReady {
     NoAnswer {
         /// Queries that were sent.
         sent: u64,
+    },
+    /// Nodes answered, and all of them with errors so far.
+    Refused {
+        /// How many errors.
+        errors: u64,
     },
     /// Nodes answered once, and none does any more: the network is gone. It is looked for every few seconds.
     NetworkLost {
@@ -436,6 +460,9 @@ impl fmt::Display for Readiness {
             Self::NotReady(NotReady::NoAddress) => f.write_str("the DHT knows no node yet"),
             Self::NotReady(NotReady::NoAnswer { sent }) => {
                 write!(f, "no DHT node answered yet, {sent} queries sent")
+            }
+            Self::NotReady(NotReady::Refused { errors }) => {
+                write!(f, "the DHT nodes answer with errors only, {errors} so far")
             }
             Self::NotReady(NotReady::NetworkLost { unanswered }) => {
                 write!(f, "the network is gone: no DHT node answers any more, {unanswered} queries in a row")

@@ -42,7 +42,7 @@ pub use driver::{
 pub use endpoints::EndpointBudget;
 pub use event::{
     AnnouncePort, Conflict, Event, GetOutcome, Hop, LookupOutcome, NodeSamples, NotReady, OPERATIONS_MAX, OperationId,
-    Output, PutOutcome, Readiness, Refusal, ScrapeOutcome, SocketIndex, StartError, Stats,
+    Output, PingAnswer, PutOutcome, Readiness, Refusal, ScrapeOutcome, SocketIndex, StartError, Stats,
 };
 pub use guard::{DropReason, Guard, GuardConfig, GuardStats, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use magnes_dht::item::{self, Item, SigningKey};
 use magnes_dht::{
-    AnnouncePort, Closed, Conflict, Dht, DhtBuilder, InfoHash, ItemError, OPERATIONS_MAX, OperationError, SpawnError,
-    StartError, Target,
+    AnnouncePort, Closed, Conflict, Dht, DhtBuilder, InfoHash, ItemError, NotReady, OPERATIONS_MAX, OperationError,
+    PingAnswer, Readiness, SpawnError, StartError, Target,
 };
 use tokio::time::timeout;
 
@@ -155,7 +155,8 @@ async fn operations_that_are_dropped_make_room_for_others() {
 #[tokio::test]
 async fn a_node_answers_a_ping_with_its_id() {
     let (router, nodes) = network(1).await;
-    let (id, _) = soon(nodes[0].ping(router.local_addrs()[0])).await.expect("not closed").expect("it answers");
+    let answer = soon(nodes[0].ping(router.local_addrs()[0])).await.expect("not closed");
+    let Some(PingAnswer::Pong { id, .. }) = answer else { panic!("{answer:?}") };
     assert_eq!(router.node_ids().await.expect("not closed"), [id]);
 }
 
@@ -220,6 +221,30 @@ async fn whoever_is_begun_with_can_be_asked_with_the_first_command() {
 }
 
 #[tokio::test]
+async fn a_node_that_answers_with_errors_was_reached_and_that_is_said() {
+    let refuser = tokio::net::UdpSocket::bind(SocketAddr::from(LOCAL)).await.expect("bound");
+    let addr = refuser.local_addr().expect("an address");
+    let answering = tokio::spawn(async move {
+        let mut query = [0; 2000];
+        while let Ok((len, from)) = refuser.recv_from(&mut query).await {
+            let query = &query[..len];
+            // Our transaction ids are of four bytes.
+            let at = query.windows(5).position(|window| window == b"1:t4:");
+            let id = &query[at.expect("a transaction") + 5..][..4];
+            let answer = [b"d1:eli202e12:Server Errore1:t4:", id, b"1:y1:ee"].concat();
+            refuser.send_to(&answer, from).await.expect("sent");
+        }
+    });
+    let node = spawn(builder(1).bootstrap(addr)).await;
+    let answer = soon(node.ping(addr)).await;
+    assert!(matches!(answer, Ok(Some(PingAnswer::Refused { code: 202, .. }))), "{answer:?}");
+    let readiness = soon(node.readiness()).await.expect("not closed");
+    assert!(matches!(readiness, Readiness::NotReady(NotReady::Refused { errors: 1.. })), "{readiness:?}");
+    assert!(readiness.to_string().contains("answer with errors only"), "{readiness}");
+    answering.abort();
+}
+
+#[tokio::test]
 async fn a_closed_port_answers_a_ping_at_once() {
     let node = spawn(builder(1)).await;
     let closed = tokio::net::UdpSocket::bind(SocketAddr::from(LOCAL)).await.expect("bound");
@@ -252,7 +277,8 @@ async fn a_node_has_an_id_for_each_of_several_addresses() {
     let ids = node.node_ids().await.expect("not closed");
     assert_eq!(ids.len(), 3);
     for (id, addr) in ids.iter().zip(node.local_addrs()) {
-        let (answered, _) = soon(router.ping(*addr)).await.expect("not closed").expect("it answers");
+        let answer = soon(router.ping(*addr)).await.expect("not closed");
+        let Some(PingAnswer::Pong { id: answered, .. }) = answer else { panic!("{answer:?}") };
         assert_eq!(answered, *id, "the socket that was asked answers with its id");
     }
 }

@@ -11,8 +11,8 @@ use super::operation::{Closed, Operation, OperationError, Shared};
 use super::streams::{AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream, TraceStream};
 use crate::item::{Item, MutableItem};
 use crate::{
-    AnnouncePort, Contact, Event, GetOutcome, InfoHash, NodeId, PutOutcome, Readiness, ScrapeOutcome, StartError,
-    Stats, Target,
+    AnnouncePort, Contact, Event, GetOutcome, InfoHash, NodeId, PingAnswer, PutOutcome, Readiness, ScrapeOutcome,
+    StartError, Stats, Target,
 };
 
 /// A handle on a running node. Clones lead to the same node, which ends with [`Dht::shutdown`] or with its last handle.
@@ -84,11 +84,11 @@ impl Dht {
         self.start(Request::FindNode(target)).find(outcome).await
     }
 
-    /// Asks an address for a sign of life: the node's id and the time it took, `None` if nothing came.
+    /// Asks an address for a sign of life: what it said and the time that took, `None` if nothing came.
     ///
     /// # Errors
     /// As [`Dht::announce`].
-    pub async fn ping(&self, addr: SocketAddr) -> Result<Option<(NodeId, Duration)>, OperationError> {
+    pub async fn ping(&self, addr: SocketAddr) -> Result<Option<PingAnswer>, OperationError> {
         let outcome = |event| match event {
             Event::Pinged { answer, .. } => Some(answer),
             _ => None,

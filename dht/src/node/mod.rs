@@ -28,7 +28,7 @@ pub use config::{NodeConfig, NodeMode};
 pub use routers::RouterState;
 
 use crate::endpoints::Endpoints;
-use crate::event::{Event, NotReady, OperationId, Output, Readiness, SocketIndex, Stats};
+use crate::event::{Event, NotReady, OperationId, Output, PingAnswer, Readiness, SocketIndex, Stats};
 use crate::krpc::{Body, DecodeError, ErrorCode, Message, Method, Query, Response};
 use crate::reach::Contacted;
 use crate::rpc::{Purpose, Transactions};
@@ -173,6 +173,9 @@ impl Node {
         let heard = self.faces.iter().map(|face| &face.health).filter(|health| health.has_heard());
         if let Some(unanswered) = heard.map(|health| if health.is_lost() { health.unanswered() } else { 0 }).min() {
             return match unanswered {
+                0 if self.stats.responses == 0 => {
+                    Readiness::NotReady(NotReady::Refused { errors: self.stats.traffic.errors_in })
+                }
                 0 => Readiness::Ready,
                 unanswered => Readiness::NotReady(NotReady::NetworkLost { unanswered }),
             };
@@ -340,7 +343,7 @@ impl Node {
             }
             Purpose::Ping(operation) => {
                 self.operations.remove(&operation);
-                self.tell(Event::Pinged { operation, answer: Some((response.id, rtt)) });
+                self.tell(Event::Pinged { operation, answer: Some(PingAnswer::Pong { id: response.id, rtt }) });
             }
             Purpose::Check => {}
         }
@@ -360,6 +363,11 @@ impl Node {
         match found.purpose {
             Purpose::Store(operation) => {
                 self.handle_store_refusal(now, operation, (socket, from), code);
+            }
+            Purpose::Ping(operation) => {
+                let rtt = now.saturating_duration_since(found.sent_at);
+                self.operations.remove(&operation);
+                self.tell(Event::Pinged { operation, answer: Some(PingAnswer::Refused { code, rtt }) });
             }
             _ => self.go_on_without(now, crate::rpc::Silence::Failed, &found),
         }

@@ -1,6 +1,6 @@
 use clap::Args;
 use magnes::model::PeerAddr;
-use magnes_dht::Dht;
+use magnes_dht::{Dht, PingAnswer};
 use serde_json::json;
 
 use super::asking::{OutputArgs, SocketArgs, Wait, failed};
@@ -20,7 +20,11 @@ pub(super) struct PingArgs {
 pub(super) fn run(args: &PingArgs, output: &OutputArgs) -> Outcome {
     // It answers whatever it thinks of us.
     args.socket.ask_node(&args.host, Wait::No, async |dht: Dht, addr| match dht.ping(addr).await.map_err(failed)? {
-        Some((id, rtt)) => {
+        Some(PingAnswer::Refused { code, .. }) => {
+            let why = format!("{} is reached and answers with error {code} instead of its id", args.host);
+            Err(Failure::new(Exit::Failed, why))
+        }
+        Some(PingAnswer::Pong { id, rtt }) => {
             let rtt_ms = rtt.as_secs_f64() * 1000.0;
             output.tell("pong", json!({ "node_id": id.to_string(), "rtt_ms": rtt_ms }), || {
                 format!("{id} answered after {rtt_ms:.1} ms")
