@@ -5,7 +5,8 @@
 
 mod program;
 
-use std::os::unix::fs::symlink;
+use std::net::TcpStream;
+use std::os::unix::fs::{FileExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -70,6 +71,44 @@ fn a_file_of_the_users_own_is_kept_unless_it_is_to_be_overwritten() {
     std::fs::write(home.join("begun/data"), &bytes()[..100_000]).unwrap();
     assert_eq!(get(home, "begun", &["--peer", &peer]).code, Some(0));
     assert_eq!(std::fs::read(home.join("begun/data")).unwrap(), bytes());
+}
+
+#[test]
+fn a_download_that_was_killed_knows_its_files_and_another_state_does_not() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    make(home);
+    let (_seeder, peer) = seed(home, "data.torrent");
+    let getter = Program::start(["get", "data.torrent", "-o", "out"].iter().chain(&COMMON).chain(&["state"]), home);
+    getter.line_with("\"downloading\"");
+    getter.signal("KILL");
+    assert_eq!(getter.end().code, None);
+    // A block came, and no whole piece.
+    let path = home.join("out/data");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[7; 10_000], 20_000).unwrap();
+    let args = ["get", "data.torrent", "-o", "out", "--timeout", "50", "--peer", &peer];
+    let refused = run(args.iter().chain(&COMMON).chain(&["state-another"]), home);
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    assert_eq!(get(home, "out", &["--peer", &peer]).code, Some(0));
+    assert_eq!(std::fs::read(&path).unwrap(), bytes());
+}
+
+#[test]
+fn idle_connections_leave_room_for_files_and_for_others() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    make(home);
+    let args = ["seed", "data.torrent", "--data", "share"].into_iter().chain(COMMON).chain(["state-seed"]);
+    let seeder = Program::start_by(r#"ulimit -n 64; exec "$@""#, args, home);
+    let listening: Value = serde_json::from_str(&seeder.line_with("\"listening\"")).unwrap();
+    let peer = listening["tcp"].as_str().unwrap();
+    let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(peer).unwrap()).collect();
+    assert_eq!(get(home, "out", &["--peer", peer]).code, Some(0));
+    drop(idle);
+    seeder.signal("TERM");
+    let ended = seeder.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]

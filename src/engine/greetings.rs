@@ -8,6 +8,7 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 
 use crate::model::is_local;
+use crate::storage::connections_max;
 
 /// Connections at most. Each has a deadline for its handshake, and holds a file descriptor until then.
 const GREETINGS_MAX: usize = 128;
@@ -42,7 +43,7 @@ impl Greetings {
     pub(super) fn admit(&self, ip: IpAddr) -> Greeting {
         let mut held = self.held.borrow_mut();
         let (end, ended) = oneshot::channel();
-        held.make_room(ip);
+        held.make_room(ip, GREETINGS_MAX.min(connections_max() / 4).max(1));
         held.last += 1;
         let number = held.last;
         held.by_age.insert(number, (ip, end));
@@ -51,13 +52,13 @@ impl Greetings {
 }
 
 impl Held {
-    fn make_room(&mut self, ip: IpAddr) {
+    fn make_room(&mut self, ip: IpAddr, most: usize) {
         let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
         self.by_age.values().for_each(|(ip, _)| *counts.entry(*ip).or_default() += 1);
         let share = if is_local(ip) { PER_LOCAL_ADDRESS_MAX } else { PER_ADDRESS_MAX };
         let giving = if counts.get(&ip).is_some_and(|count| *count >= share) {
             Some(ip)
-        } else if self.by_age.len() >= GREETINGS_MAX {
+        } else if self.by_age.len() >= most {
             // Whoever has most, so that a crowd of one network takes from itself.
             counts.iter().max_by_key(|(_, count)| **count).map(|(ip, _)| *ip)
         } else {

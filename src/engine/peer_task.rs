@@ -12,12 +12,15 @@ use tokio::time::{Sleep, sleep_until, timeout, timeout_at};
 use super::greetings::Greeting;
 use super::mail::{Admission, PeerMail, RouteRequest, TorrentMail, TorrentMailbox};
 use crate::model::{Block, InfoHash, PeerId};
+use crate::storage::is_out_of_files;
 use crate::swarm::{CloseCause, Hello, PeerKey};
 use crate::wire::{Features, Link, LinkConfig, LinkEvent, Message, SendError, TRANSMIT_SLICES_MAX};
 
 /// How long a connection may take to be set up. Home routers drop the packet for an address that is gone, so this is
 /// what a dead candidate costs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long dialling rests while no file descriptor is to be had.
+const DESCRIPTOR_REST: Duration = Duration::from_millis(100);
 /// Bytes read from one socket before the other tasks get their turn.
 const READ_PER_TURN_MAX: usize = 1024 * 1024;
 /// Bytes that may wait for one peer to read: the blocks that the torrent allows it, and room for all else.
@@ -57,9 +60,20 @@ pub(super) async fn dial(
 }
 
 async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_nodelay(true)?;
-    timeout(CONNECT_TIMEOUT, socket.connect(addr)).await.map_err(|_| io::ErrorKind::TimedOut)?
+    timeout(CONNECT_TIMEOUT, async {
+        let socket = loop {
+            let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+            match socket {
+                // Want of file descriptors is no fault of the peer.
+                Err(error) if is_out_of_files(&error) => tokio::time::sleep(DESCRIPTOR_REST).await,
+                socket => break socket?,
+            }
+        };
+        socket.set_nodelay(true)?;
+        socket.connect(addr).await
+    })
+    .await
+    .map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 /// Serves a connection that somebody else opened: finds its torrent by the handshake first. Its place among

@@ -240,7 +240,7 @@ impl SessionTask {
             peers: options.peers,
             dht_nodes: Vec::new(),
             peer_id: self.peer_id,
-            peers_max: self.config.peers_max.min(connections_max()),
+            peers_max: self.config.peers_max.min(connections_max() / 4 * 3).max(1),
             listen_port: self.local_addrs.first().map(SocketAddr::port),
             resume_path,
             lock,

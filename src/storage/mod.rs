@@ -35,7 +35,7 @@ pub use error::DiskError;
 pub use existing::{ExistingData, Survey, survey};
 pub use job::{Done, Job, StoreId, Verdict};
 pub use layout::{Layout, LayoutFile, Span};
-pub use limits::connections_max;
+pub use limits::{connections_max, is_out_of_files};
 pub use lock::{LockError, StateLock};
 pub use open::len_on_disk;
 pub use resume::{Resume, ResumeError};
