@@ -1,4 +1,4 @@
-//! The incoming connections that have not said which torrent they want.
+//! The incoming connections that no torrent has admitted: most have not said yet which one they want.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -77,7 +77,7 @@ async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Serves a connection that somebody else opened: finds its torrent by the handshake first. Its place among
-/// the connections that have not said what they want is given back as soon as the torrent is known.
+/// the connections without a torrent is given back once the torrent has admitted it.
 pub(super) async fn accept(
     stream: TcpStream,
     addr: SocketAddr,
@@ -88,34 +88,42 @@ pub(super) async fn accept(
     // Without this, blocks that end in a short segment would wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
     let mut link = Link::incoming(Instant::now(), config);
-    let read = tokio::select! {
-        read = read_greeting(&stream, &mut link) => read,
+    let admitted = tokio::select! {
+        // Whom the torrent has admitted already does not give way.
+        biased;
+        admitted = admit(&stream, addr, &mut link, routes) => admitted,
         () = greeting.ended() => {
-            tracing::debug!(%addr, "a connection that has not said what it wants gives way to others");
+            tracing::debug!(%addr, "a connection that has no torrent yet gives way to others");
             None
         }
     };
-    let Some(info_hash) = read else { return };
-    let (reply, route) = oneshot::channel();
-    if routes.send(RouteRequest { info_hash, reply }).await.is_err() {
-        return;
-    }
-    let Ok(mailbox) = route.await else {
-        tracing::debug!(%addr, %info_hash, "a peer asked for a torrent that is not here");
-        return;
-    };
     drop(greeting);
-    let (admit, admission) = oneshot::channel();
-    if mailbox.send(TorrentMail::Incoming { addr, admit }).await.is_err() {
-        return;
-    }
-    let Ok(Admission { peer, inbox, link: config }) = admission.await else { return };
+    let Some((mailbox, Admission { peer, inbox, link: config })) = admitted else { return };
     if let Err(fault) = link.accept(Instant::now(), config.extended) {
         let _ = mailbox.send(TorrentMail::Closed { peer, cause: CloseCause::Fault(fault) }).await;
         return;
     }
     let cause = Connection::new(peer, stream, link, inbox, mailbox.clone()).run().await;
     let _ = mailbox.send(TorrentMail::Closed { peer, cause }).await;
+}
+
+/// Has a connection admitted by the torrent that it asks for. `None`: it is not wanted.
+async fn admit(
+    stream: &TcpStream,
+    addr: SocketAddr,
+    link: &mut Link,
+    routes: mpsc::Sender<RouteRequest>,
+) -> Option<(TorrentMailbox, Admission)> {
+    let info_hash = read_greeting(stream, link).await?;
+    let (reply, route) = oneshot::channel();
+    routes.send(RouteRequest { info_hash, reply }).await.ok()?;
+    let Ok(mailbox) = route.await else {
+        tracing::debug!(%addr, %info_hash, "a peer asked for a torrent that is not here");
+        return None;
+    };
+    let (admit, admission) = oneshot::channel();
+    mailbox.send(TorrentMail::Incoming { addr, admit }).await.ok()?;
+    Some((mailbox, admission.await.ok()?))
 }
 
 /// Reads until the peer has said which torrent it wants. `None` when it goes, errs or takes too long.
