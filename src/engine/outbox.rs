@@ -81,3 +81,26 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::mail::PEER_MAIL_MAX;
+
+    #[test]
+    fn a_peer_that_does_not_take_its_mails_is_given_up_and_the_others_get_theirs() {
+        let mut outbox = Outbox::default();
+        let (deaf, good) = (PeerKey::new(1), PeerKey::new(2));
+        let (mut deaf_inbox, mut good_inbox) = (outbox.open(deaf), outbox.open(good));
+        for _ in 0..PEER_MAIL_MAX + 10 {
+            outbox.send(deaf, Message::Choke);
+            outbox.send(good, Message::Unchoke);
+            outbox.flush();
+            assert!(matches!(good_inbox.try_recv(), Ok(PeerMail::Send(messages)) if messages == [Message::Unchoke]));
+        }
+        assert_eq!(outbox.take_overrun(), [deaf]);
+        let taken = std::iter::from_fn(|| deaf_inbox.try_recv().ok()).count();
+        assert_eq!(taken, PEER_MAIL_MAX);
+        assert!(deaf_inbox.is_closed(), "its task ends");
+    }
+}

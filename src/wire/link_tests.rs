@@ -325,3 +325,13 @@ fn metadata_that_a_peer_does_not_read_is_rejected_instead_of_copied() {
     let most = METADATA_QUEUE_MAX + 17 * 1024 + 1000 * 64;
     assert!(a.send_queue_bytes() < most, "{}", a.send_queue_bytes());
 }
+
+#[test]
+fn a_bounded_number_of_bytes_waits_behind_a_handshake_that_is_not_answered() {
+    let now = start();
+    let mut link = Link::incoming(now, config(1));
+    let greeting = Handshake { features: Features::ALL, info_hash: HASH, peer_id: PeerId::new([2; 20]) };
+    receive(now, &mut link, &greeting.encode()).unwrap();
+    receive(now, &mut link, &vec![0; EAGER_LEN_MAX]).unwrap();
+    assert_eq!(receive(now, &mut link, &[0]), Err(PeerFault::TooEager(EAGER_LEN_MAX + 1)));
+}

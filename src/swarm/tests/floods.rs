@@ -1,11 +1,12 @@
 //! One peer sends a torrent as much as it can of each kind of message. What that may cost is bounded, and costs the peer.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::model::{BLOCK_LEN, Bitfield, Block, Geometry, InfoHash, PieceIndex};
-use crate::swarm::event::{DiskEvent, Hello, Output, PeerKey};
+use crate::swarm::event::{CloseCause, DiskEvent, Hello, Output, PeerKey, PeerSource};
 use crate::swarm::{CloseReason, Torrent, TorrentConfig};
 use crate::wire::{ExtendedHandshake, METADATA_PIECE_LEN, Message, MetadataMessage};
 
@@ -206,7 +207,7 @@ fn who_reads_nothing_holds_a_bounded_number_of_bytes() {
     let mut flooded = Flooded::seed();
     flooded.send(1, false, |_| Message::Interested);
     let mut bytes = 0;
-    for number in 0..FLOOD {
+    for number in 0..FLOOD / 10 {
         let mut run = vec![Message::Request(block(number))];
         flooded.torrent.handle_messages(flooded.now, flooded.peer, &mut run);
         while let Some(output) = flooded.torrent.poll_output() {
@@ -258,4 +259,71 @@ fn the_largest_metadata_are_given_to_an_honest_peer() {
         })
         .count();
     assert_eq!(given, 1024);
+}
+
+#[test]
+fn requests_beyond_the_queue_are_rejected_while_the_disk_is_slow() {
+    let mut flooded = Flooded::seed();
+    flooded.send(1, true, |_| Message::Interested);
+    let mut run = (0..3000).map(|number| Message::Request(block(number))).collect();
+    flooded.torrent.handle_messages(flooded.now, flooded.peer, &mut run);
+    let outputs: Vec<Output> = std::iter::from_fn(|| flooded.torrent.poll_output()).collect();
+    let count = |wanted: fn(&Output) -> bool| outputs.iter().filter(|output| wanted(output)).count();
+    assert_eq!(count(|output| matches!(output, Output::Send { message: Message::Reject(_), .. })), 1000);
+    assert_eq!(count(|output| matches!(output, Output::Read { .. })), 64, "a mebibyte of blocks");
+    flooded.torrent.check_invariants();
+}
+
+#[test]
+fn who_reads_nothing_for_half_a_minute_loses_its_slot_and_gets_it_back_by_reading() {
+    let mut flooded = Flooded::seed();
+    flooded.send(1, false, |_| Message::Interested);
+    flooded.send(100, false, |number| Message::Request(block(number)));
+    let mut choked_after = None;
+    for second in 0..40 {
+        flooded.torrent.handle_timeout(flooded.now + Duration::from_secs(second));
+        while let Some(output) = flooded.torrent.poll_output() {
+            if matches!(output, Output::Send { message: Message::Choke, .. }) {
+                choked_after = choked_after.or(Some(second));
+            }
+        }
+    }
+    assert_eq!(choked_after, Some(30));
+    flooded.now += Duration::from_secs(40);
+    flooded.torrent.handle_sent(flooded.now, flooded.peer, BLOCK_LEN);
+    flooded.torrent.handle_timeout(flooded.now);
+    let is_unchoked = std::iter::from_fn(|| flooded.torrent.poll_output())
+        .any(|output| matches!(output, Output::Send { message: Message::Unchoke, .. }));
+    assert!(is_unchoked);
+}
+
+#[test]
+fn what_is_told_before_the_metadata_are_known_is_bounded() {
+    let now = Instant::now();
+    let mut torrent = Torrent::new(TorrentConfig::new(InfoHash::new([1; 20]), [99; 20]), [3; 32], now);
+    let peer = torrent.handle_incoming(now, ([9, 9, 9, 1], 6881).into()).unwrap();
+    torrent.handle_connected(now, peer, Hello { peer_id: [1; 20], fast: true, extension: true, dht: false });
+    let mut run = (0..FLOOD).map(|number| Message::Have(PieceIndex::new(number))).collect();
+    torrent.handle_messages(now, peer, &mut run);
+    let is_closed = std::iter::from_fn(|| torrent.poll_output())
+        .any(|output| matches!(output, Output::Close { reason: CloseReason::Flood, .. }));
+    assert!(is_closed, "10,000 are kept, and 4,000 more are borne");
+}
+
+#[test]
+fn so_many_dials_are_under_way_and_the_other_addresses_wait() {
+    let now = Instant::now();
+    let mut torrent = Torrent::new(TorrentConfig::new(InfoHash::new([1; 20]), [99; 20]), [3; 32], now);
+    let addrs: Vec<SocketAddr> = (0..=255).map(|last| ([9, 9, 9, last], 6881).into()).collect();
+    torrent.handle_candidates(now, PeerSource::Dht, &addrs);
+    let mut dials: Vec<PeerKey> = Vec::new();
+    while let Some(output) = torrent.poll_output() {
+        if let Output::Dial { peer, .. } = output {
+            dials.push(peer);
+        }
+    }
+    assert_eq!(dials.len(), 30);
+    torrent.handle_closed(now, dials[0], CloseCause::DialFailed(std::io::ErrorKind::TimedOut));
+    assert!(matches!(torrent.poll_output(), Some(Output::Dial { .. })), "one ends, one begins");
+    assert!(torrent.poll_output().is_none());
 }
