@@ -60,7 +60,7 @@ fn a_file_of_the_users_own_is_kept_unless_it_is_to_be_overwritten() {
         std::fs::write(&path, own).unwrap();
         let refused = get(home, folder, &["--peer", &peer]);
         assert_eq!(refused.code, Some(4), "{refused:?}");
-        assert!(refused.stderr.contains("--overwrite") && refused.stderr.contains("another folder"), "{refused:?}");
+        assert!(refused.stderr.contains("get --overwrite") && refused.stderr.contains("another folder"), "{refused:?}");
         assert_eq!(std::fs::read(&path).unwrap(), own);
         let got = get(home, folder, &["--peer", &peer, "--overwrite"]);
         assert_eq!(got.code, Some(0), "{got:?}");
@@ -194,6 +194,16 @@ fn what_cannot_be_read_is_not_called_bad() {
     let got = get(home, "share", &[]);
     assert_eq!(got.code, Some(4), "{got:?}");
     assert!(got.stderr.contains("13 pieces cannot be read") && got.stderr.contains("two/b"), "{got:?}");
+    // Where something is left to serve, it is served.
+    let args = ["seed", "data.torrent", "--data", "share"];
+    let seeder = Program::start(args.iter().chain(&COMMON).chain(&["state"]), home);
+    seeder.line_with("\"listening\"");
+    seeder.signal("TERM");
+    assert!(seeder.end().stderr.contains("13 pieces cannot be read"));
+    std::fs::remove_file(home.join("share/two/a")).unwrap();
+    symlink("a", home.join("share/two/a")).unwrap();
+    let seeded = run(args.iter().chain(&COMMON).chain(&["state"]), home);
+    assert_eq!(seeded.code, Some(4), "{seeded:?}");
 }
 
 #[test]

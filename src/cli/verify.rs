@@ -37,15 +37,14 @@ pub(crate) fn run(args: VerifyArgs) -> Outcome {
     checked.errors.iter().for_each(|error| print::line(&format!("not checked: {error}")));
     let (mut whole, mut all_seen) = (true, checked.unreadable.is_empty());
     for (index, _) in layout.files().iter().enumerate().filter(|(_, file)| !file.padding) {
-        let path = layout.path(index);
-        match look(&layout, index, missing[index]) {
+        match look(&layout, index, missing[index], unread[index]) {
             Found::Whole => {}
-            Found::Longer(note) => print::line(&format!("{}: {note}", path.display())),
-            Found::Fault(fault) => {
+            Found::Longer(line) => print::line(&line),
+            Found::Fault(line) => {
                 whole = false;
-                print::line(&format!("{}: {fault}", path.display()));
+                print::line(&line);
             }
-            // It was told with the pieces.
+            // It was reported with the pieces.
             Found::Unknown(_) if unread[index] > 0 => {}
             Found::Unknown(error) => {
                 all_seen = false;
@@ -80,7 +79,7 @@ pub(super) fn data_folder(named: PathBuf, info: &Info) -> PathBuf {
     }
 }
 
-/// What a look at a file says, and how many of its pieces are missing.
+/// What a look at a file says, as the line that is printed.
 enum Found {
     Whole,
     Longer(String),
@@ -88,20 +87,22 @@ enum Found {
     Unknown(DiskError),
 }
 
-fn look(layout: &Layout, file: usize, missing: u32) -> Found {
-    let expected = layout.files()[file].len;
+fn look(layout: &Layout, file: usize, missing: u32, unread: u32) -> Found {
+    let (path, expected) = (layout.path(file), layout.files()[file].len);
+    let line = |what: String| format!("{}: {what}", path.display());
     match len_on_disk(layout, file) {
         Err(error) if error.is_absent() => Found::Fault(error.to_string()),
         Err(error) => Found::Unknown(error),
-        Ok(None) => Found::Fault("missing".to_owned()),
+        Ok(None) => Found::Fault(line("missing".to_owned())),
         Ok(Some(len)) if len > expected => {
-            let more = len - expected;
-            match missing {
-                0 => Found::Longer(format!("whole, and {more} bytes longer than the torrent's {expected}")),
-                _ => Found::Fault(format!("{more} bytes longer than the torrent's {expected}, and {}", bad(missing))),
+            let longer = format!("{} bytes longer than the torrent's {expected}", len - expected);
+            match (missing, unread) {
+                (0, 0) => Found::Longer(line(format!("whole, and {longer}"))),
+                (0, _) => Found::Longer(line(longer)),
+                _ => Found::Fault(line(format!("{longer}, and {}", bad(missing)))),
             }
         }
-        Ok(Some(_)) if missing > 0 => Found::Fault(bad(missing)),
+        Ok(Some(_)) if missing > 0 => Found::Fault(line(bad(missing))),
         Ok(Some(_)) => Found::Whole,
     }
 }

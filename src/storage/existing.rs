@@ -109,6 +109,13 @@ mod tests {
         };
         assert_eq!(found(ExistingData::Resume), (vec![0, 1, 2, 3], vec![]));
         assert_eq!(found(ExistingData::Check), (vec![], vec![0, 1, 2, 3]));
+        let mut doubting = Resume::new(&layout, &Bitfield::full(4), &[], Vec::new());
+        let mut unreadable = Bitfield::empty(4);
+        unreadable.insert(PieceIndex::new(3));
+        doubting.doubt(&layout, &unreadable);
+        doubting.save(&resume_path).unwrap();
+        assert_eq!(found(ExistingData::Resume), (vec![0, 1], vec![2, 3]), "what could not be read is checked again");
+        Resume::new(&layout, &Bitfield::full(4), &[], Vec::new()).save(&resume_path).unwrap();
 
         std::fs::write(path("b"), [2; 32]).unwrap();
         let later = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);

@@ -118,11 +118,20 @@ impl Resume {
             move |source| ResumeError::Io { action, path, source }
         };
         let write = || {
-            let mut file = File::create(&new)?;
+            // What an earlier process left there, or anything else, is not written through.
+            match std::fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = File::create_new(&new)?;
             file.write_all(&self.encode()?)?;
             file.sync_all()
         };
-        write().map_err(failed("write", &new))?;
+        if let Err(error) = write() {
+            // A part of it is of no use.
+            let _ = std::fs::remove_file(&new);
+            return Err(failed("write", &new)(error));
+        }
         std::fs::rename(&new, path).map_err(failed("replace", path))
     }
 
@@ -209,6 +218,21 @@ mod tests {
         resume().save(&path).unwrap();
         assert_eq!(Resume::load(&path, &hash).unwrap(), Some(resume()));
         assert!(matches!(Resume::load(&path, &InfoHash::new([8; 20])), Err(ResumeError::Damaged { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_plain_file_is_neither_waited_for_nor_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.resume");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(matches!(Resume::load(&path, &InfoHash::new([7; 20])), Err(ResumeError::Io { .. })));
+        let diary = folder.path().join("diary");
+        std::fs::write(&diary, "dear").unwrap();
+        std::os::unix::fs::symlink(&diary, folder.path().join("x.resume.new")).unwrap();
+        resume().save(&path).unwrap();
+        assert_eq!(std::fs::read(&diary).unwrap(), b"dear");
+        assert_eq!(Resume::load(&path, &InfoHash::new([7; 20])).unwrap(), Some(resume()));
     }
 
     #[test]

@@ -90,10 +90,14 @@ impl TorrentTask {
         let (have, unreadable, error) = opening.finish();
         let mut wanted = self.wanted.take();
         if let Some(error) = error {
-            tracing::warn!(%error, "what cannot be read is left out");
+            tracing::warn!("{error}");
             let wanted = wanted.get_or_insert_with(|| Bitfield::full(geometry.piece_count()));
             for piece in unreadable.iter() {
                 wanted.remove(piece);
+            }
+            if have.is_empty() && wanted.is_empty() {
+                // Neither anything to serve nor anything to fetch.
+                return self.fail(TorrentError::Disk(error));
             }
             self.unreadable = Some((unreadable, TorrentError::Disk(error)));
         }
