@@ -29,6 +29,12 @@ const REFUSED_MAX: usize = 64;
 /// A request is lost when later ones were answered and then so long, at least, passed without its answer. Peers that read
 /// from several disks answer out of order, but not by as much.
 const OVERTAKEN_MIN: Duration = Duration::from_secs(2);
+/// A peer that owes blocks and sends none for so long is worked around: others are asked for them.
+pub(super) const STALL: Duration = Duration::from_secs(20);
+/// One that answered before is so sooner: when it is silent for this long, twice as long each further time, and for this many
+/// times as long as it should take for all that it was asked.
+const STALL_MIN: Duration = Duration::from_secs(5);
+const STALL_TIMES: u32 = 8;
 /// A peer that choked us and kept what it was asked for says within this time that it will not send it (BEP 6).
 const REJECTS_WITHIN: Duration = Duration::from_secs(2);
 /// Blocks after which a peer that keeps few requests is tried with more; twice as many each time that it did not keep them.
@@ -55,6 +61,8 @@ pub(super) struct Asks {
     last_block_at: Option<Instant>,
     /// Since when the peer is silent and its requests are given to others.
     stalled_since: Option<Instant>,
+    /// How often in a row it was so.
+    stalls: u32,
     pub(super) snubbed: bool,
     /// Until when the peer is not asked, because it rejected what it was asked for.
     rest_until: Option<Instant>,
@@ -112,6 +120,7 @@ impl Asks {
             pace: None,
             last_block_at: None,
             stalled_since: None,
+            stalls: 0,
             snubbed: false,
             rest_until: None,
             rests: 0,
@@ -181,7 +190,7 @@ impl Asks {
         self.pace = Some(self.pace.map_or(sample, |pace| (pace * (PACE_WEIGHT - 1) + sample) / PACE_WEIGHT));
         self.rate.add(now, u64::from(block.len));
         self.last_block_at = Some(now);
-        self.stalled_since = None;
+        (self.stalled_since, self.stalls) = (None, 0);
         (self.rest_until, self.rests) = (None, 0);
         if !self.refused.is_empty() {
             self.refused.retain(|refusal| refusal.piece != block.piece);
@@ -302,6 +311,7 @@ impl Asks {
     pub(super) fn handle_stall(&mut self) {
         self.learn_from(|_| true);
         self.stalled_since = self.stalled_since.or(self.last_block_at);
+        self.stalls = self.stalls.saturating_add(1);
         self.slow_start = true;
         self.depth = 1;
     }
@@ -329,6 +339,16 @@ impl Asks {
     /// Takes all requests out.
     pub(super) fn drain(&mut self) -> Vec<Block> {
         self.requests.drain(..).map(|request| request.block).collect()
+    }
+
+    /// Whether the peer owes blocks and has been silent for too long.
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
+        let patience = self.pace.map_or(STALL, |pace| {
+            let expected = self.rtt_min.unwrap_or_default() + pace * self.requests.len() as u32;
+            let stall_min = STALL_MIN * 2u32.pow(self.stalls.min(2));
+            stall_min.max(expected * STALL_TIMES).min(STALL)
+        });
+        self.silent_since().is_some_and(|since| now.saturating_duration_since(since) >= patience)
     }
 
     /// Since when the peer owes us a block.
@@ -544,5 +564,26 @@ mod tests {
         assert_eq!(asks.len(), 1, "asked for after the choke");
         asks.handle_choke(start);
         assert_eq!(asks.take_lost(start + REJECTS_WITHIN, |_| true), [], "served though we are choked");
+    }
+
+    #[test]
+    fn who_answered_and_falls_silent_is_worked_around_sooner_than_who_never_did() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut asks = Asks::new(start);
+        asks.push(start, block(0));
+        assert!(!asks.is_stalled(at(19)) && asks.is_stalled(at(20)));
+        assert!(asks.handle_block(start + Duration::from_millis(50), &block(0), 500));
+        assert!(!asks.is_stalled(at(60)), "it owes nothing");
+        for patience in [5, 10, 20, 20] {
+            asks.push(at(100), block(1));
+            assert!(!asks.is_stalled(at(99 + patience)) && asks.is_stalled(at(100 + patience)));
+            asks.handle_stall();
+            asks.drain();
+        }
+        let mut slow = Asks::new(start);
+        round(&mut slow, start, Duration::from_secs(16));
+        (0..16).for_each(|index| slow.push(at(16), block(index)));
+        assert!(!slow.is_stalled(at(35)), "a slow one has its time");
     }
 }

@@ -9,8 +9,6 @@ use crate::wire::Message;
 
 /// How often rates and depths are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// A peer that owes blocks and sends none for so long is worked around: others are asked for them.
-const STALL: Duration = Duration::from_secs(20);
 /// A peer that sends nothing for so long is snubbed: it gets only the optimistic slot (Cohen 2003, "anti-snubbing").
 const SNUB: Duration = Duration::from_secs(60);
 /// A tick that comes so late is the first after the process stood still (a suspended laptop): nobody's silence counts then.
@@ -62,9 +60,10 @@ impl Torrent {
             if !blocks.is_empty() {
                 lost.push((*key, blocks));
             }
-            match peer.asks.silent_since().map(|since| now.saturating_duration_since(since)) {
-                Some(silence) if silence >= STALL => stalled.push(*key),
-                _ => peer.asks.adapt(now, self.config.request_depth_max),
+            if peer.asks.is_stalled(now) {
+                stalled.push(*key);
+            } else {
+                peer.asks.adapt(now, self.config.request_depth_max);
             }
         }
         for (key, blocks) in lost {
@@ -104,6 +103,7 @@ impl Torrent {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
 mod tests {
+    use crate::swarm::asks::STALL;
     use bytes::Bytes;
 
     use super::*;
