@@ -50,6 +50,8 @@ pub(super) struct Peer {
     /// What it was told of us in that respect.
     pub(super) told_upload_only: bool,
     pub(super) takes_metadata: bool,
+    /// From when on it is asked again whether it has the metadata, and how often it was, while it does not say so.
+    pub(super) probed: Option<(Instant, u32)>,
     /// Metadata requests that it may make yet: a flood of them is cut off.
     pub(super) metadata_budget: u32,
     pub(super) down: Rate,
@@ -89,6 +91,7 @@ impl Peer {
             upload_only: false,
             told_upload_only: false,
             takes_metadata: false,
+            probed: None,
             metadata_budget,
             down: Rate::new(now, RATE_WINDOW),
             up: Rate::new(now, RATE_WINDOW),

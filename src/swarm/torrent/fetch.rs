@@ -1,7 +1,7 @@
 //! The metadata: fetched from peers, and given to peers (BEP 9).
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Torrent;
 use crate::swarm::event::{BanReason, Output, PeerKey};
@@ -11,6 +11,10 @@ use crate::wire::{ExtendedHandshake, METADATA_PIECE_LEN, Message, MetadataMessag
 
 /// Wrong dictionaries after which their sender is banned.
 const LIES_MAX: u32 = 2;
+
+/// Pause before a peer that does not say whether it has the metadata is asked again; twice as long each further time.
+const PROBE_MIN: Duration = Duration::from_secs(5);
+const PROBE_MAX: Duration = Duration::from_secs(60);
 
 impl Torrent {
     pub(super) fn handle_extended(&mut self, now: Instant, key: PeerKey, handshake: &ExtendedHandshake) {
@@ -39,7 +43,12 @@ impl Torrent {
                 self.metadata.handle_reject(now, key, piece);
                 self.ask_metadata(now);
             }
-            MetadataMessage::Data { piece, data, .. } => self.handle_metadata_piece(now, key, piece, data),
+            MetadataMessage::Data { piece, total_size, data } => {
+                if !self.has_metadata() && self.peers.get(&key).is_some_and(|peer| peer.probed.is_some()) {
+                    self.metadata.handle_claim(key, total_size);
+                }
+                self.handle_metadata_piece(now, key, piece, data);
+            }
         }
     }
 
@@ -66,6 +75,25 @@ impl Torrent {
             }
         }
         self.ask_metadata(now);
+    }
+
+    /// Asks those who do not say whether they have the metadata, while nobody says so: some got them after their handshake.
+    pub(super) fn probe_for_metadata(&mut self, now: Instant) {
+        if self.has_metadata() || self.metadata.peer_count() > 0 {
+            return;
+        }
+        let mut due = Vec::new();
+        for (key, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.takes_metadata) {
+            let (at, times) = peer.probed.unwrap_or((now, 0));
+            if now >= at {
+                let pause = (PROBE_MIN * 2u32.pow(times.min(8))).min(PROBE_MAX);
+                peer.probed = Some((now + pause, times + 1));
+                due.push(*key);
+            }
+        }
+        for key in due {
+            self.send(key, Message::Metadata(MetadataMessage::Request { piece: 0 }));
+        }
     }
 
     /// Asks for what is missing.

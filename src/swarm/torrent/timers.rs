@@ -80,6 +80,7 @@ impl Torrent {
         }
         self.ask_all(now);
         self.rescue_all(now);
+        self.probe_for_metadata(now);
         self.choke_stuck(now);
         self.fill_slots(now);
     }
