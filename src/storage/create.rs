@@ -56,11 +56,19 @@ pub enum CreateError {
         /// The file.
         path: PathBuf,
     },
+    /// A pipe, a socket or a device.
+    #[error("{path} is neither a plain file nor a folder")]
+    NotPlain {
+        /// The path.
+        path: PathBuf,
+    },
     /// Nothing in it.
-    #[error("{path} has no bytes to share")]
+    #[error("{path} has no bytes to share{}", first_of(left_out))]
     Empty {
         /// The path.
         path: PathBuf,
+        /// What stands in it and cannot be shared.
+        left_out: Vec<LeftOut>,
     },
     /// More files than a torrent may have.
     #[error("{path} has more than {FILES_MAX} files")]
@@ -80,6 +88,11 @@ pub enum CreateError {
         /// The file.
         path: PathBuf,
     },
+}
+
+fn first_of(left_out: &[LeftOut]) -> String {
+    let first = left_out.first();
+    first.map_or_else(String::new, |first| format!("; left out is {}: {}", first.path.display(), first.why))
 }
 
 /// A file or folder with the hashes of its pieces.
@@ -163,6 +176,9 @@ pub fn hash_path(
     let root = path.canonicalize().map_err(|source| io_error(path, source))?;
     let name = utf8(root.file_name().unwrap_or_default(), path)?;
     let single = root.is_file();
+    if !single && !root.is_dir() {
+        return Err(CreateError::NotPlain { path: root });
+    }
     let output = output.and_then(|output| output.canonicalize().ok());
     let mut walk = Walk { output, ..Walk::default() };
     if single {
@@ -189,7 +205,7 @@ pub fn hash_path(
     })?;
     let total_len = tree.total_len;
     if total_len == 0 {
-        return Err(CreateError::Empty { path: root });
+        return Err(CreateError::Empty { path: root, left_out });
     }
     let piece_len = piece_len.unwrap_or_else(|| piece_len_for(total_len)).max(1);
     if total_len.div_ceil(u64::from(piece_len)) > PIECES_MAX {
@@ -483,6 +499,13 @@ mod tests {
         let expected =
             [("loop", &Link), ("old.torrent", &Output), ("socket", &Special), ("sub/up", &Link), ("to-a", &Link)];
         assert_eq!(told.collect::<Vec<_>>(), expected);
+        let only_links = root.join("links");
+        std::fs::create_dir(&only_links).unwrap();
+        std::os::unix::fs::symlink("../a", only_links.join("a")).unwrap();
+        let refused = hash_path(&only_links, None, None, THREADS, |_, _| ()).unwrap_err().to_string();
+        assert!(refused.ends_with("links/a: a symbolic link"), "{refused}");
+        let refused = hash_path(&root.join("socket"), None, None, THREADS, |_, _| ());
+        assert!(matches!(refused, Err(CreateError::NotPlain { .. })), "{refused:?}");
         let file = root.join("a");
         let refused = hash_path(&file, Some(&file), None, THREADS, |_, _| ());
         assert!(matches!(refused, Err(CreateError::Output { .. })), "{refused:?}");

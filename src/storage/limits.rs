@@ -9,6 +9,8 @@ use super::sys;
 /// Data files that one thread keeps open where the process may have many.
 const HANDLES_MAX: u64 = 64;
 
+/// Locked files of one torrent where the process may have many: whoever writes the same torrent meets at its first files.
+const LOCKS_MAX: usize = 8;
 /// Kept for listeners, state files, locks, the runtimes and what is opened in passing.
 const RESERVED: u64 = 32;
 
@@ -26,6 +28,11 @@ fn share(open_files_max: Option<u64>, threads: usize) -> NonZeroUsize {
 pub(super) fn threads_max(threads: NonZeroUsize) -> NonZeroUsize {
     let most = sys::open_files_max().map_or(usize::MAX, |most| usize::try_from(most / 8).unwrap_or(usize::MAX));
     NonZeroUsize::new(threads.get().min(most)).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Files of one torrent that are kept locked: each lock takes a descriptor for as long as pieces are fetched.
+pub(super) fn locks_max() -> usize {
+    sys::open_files_max().map_or(LOCKS_MAX, |most| (most / 128).clamp(2, LOCKS_MAX as u64) as usize)
 }
 
 /// Connections that the process may have open beside its files, so that no crowd of peers keeps a file from being opened.

@@ -4,12 +4,9 @@ use std::fs::File;
 
 use super::error::DiskError;
 use super::layout::{Layout, Wanted};
+use super::limits::locks_max;
 use super::open::open;
 use super::sys::{self, Access};
-
-/// Files of one torrent that are locked at most: whoever writes the same torrent meets at its first files, and a lock takes
-/// a file descriptor.
-const FILES_MAX: usize = 8;
 
 /// Keeps others that respect it from writing the same files, whatever state they keep where: two that write would take each
 /// other's blocks for their own verified ones. The locks are advisory and on the files themselves, so nothing is left behind
@@ -32,7 +29,7 @@ impl WriteLock {
             !file.padding && file.len > 0 && file.wanted != Wanted::Nothing
         };
         let mut files = Vec::new();
-        for index in (0..layout.files().len()).filter(written).take(FILES_MAX) {
+        for index in (0..layout.files().len()).filter(written).take(locks_max()) {
             // What cannot be opened is told by whoever writes it.
             let Ok(file) = open(layout, index, Access::Read) else { continue };
             match sys::try_lock(&file) {

@@ -202,3 +202,19 @@ pub(in crate::storage) fn free_bytes(folder: &Path) -> Option<u64> {
     let state = rustix::fs::statvfs(folder).ok()?;
     state.f_bavail.checked_mul(state.f_frsize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_longer_than_the_system_takes_at_once_is_written_and_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let components: Vec<String> = (0..20).map(|index| format!("{index:0250}")).collect();
+        let file = open_beneath(folder.path(), &components, Access::Write).unwrap();
+        write_all_at(&file, &[b"x"], 0).unwrap();
+        for access in [Access::Read, Access::ReadOwn] {
+            assert_eq!(open_beneath(folder.path(), &components, access).unwrap().metadata().unwrap().len(), 1);
+        }
+    }
+}
