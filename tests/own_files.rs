@@ -104,7 +104,10 @@ fn idle_connections_leave_room_for_files_and_for_others() {
     let listening: Value = serde_json::from_str(&seeder.line_with("\"listening\"")).unwrap();
     let peer = listening["tcp"].as_str().unwrap();
     let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(peer).unwrap()).collect();
-    assert_eq!(get(home, "out", &["--peer", peer]).code, Some(0));
+    // Sooner than the idle ones have to have said what they want.
+    let args = ["get", "data.torrent", "-o", "out", "--timeout", "10", "--peer", peer];
+    let got = run(args.iter().chain(&COMMON).chain(&["state"]), home);
+    assert_eq!(got.code, Some(0), "{got:?}");
     drop(idle);
     seeder.signal("TERM");
     let ended = seeder.end();
