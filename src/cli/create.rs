@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use magnes::model::{Metainfo, NewTorrent, PIECE_LEN_CREATE_MAX, PIECE_LEN_CREATE_MIN, PeerAddr};
+use magnes::model::{Metainfo, NewTorrent, PIECE_LEN_CREATE_MAX, PIECE_LEN_CREATE_MIN, PeerAddr, Renamed};
 use magnes::storage::{CreateError, hash_path};
 
 use super::Outcome;
@@ -17,12 +17,15 @@ use super::print;
 /// Paths left out that are named; the others are counted.
 const LEFT_OUT_MAX: usize = 20;
 
+/// Names that are told one by one.
+const NAMES_TOLD_MAX: usize = 5;
+
 /// Make a .torrent file from a file or folder.
 ///
 /// No tracker is written into it: peers find each other through the DHT. Prints the magnet link.
 ///
-/// Names that downloaders would have to change (device names such as aux.c, a backslash, two names that differ only in
-/// case) are refused: rename those files first.
+/// Names that some systems refuse or fold (device names such as aux.c, a backslash, two names that differ only in case) are
+/// told and kept: downloaders there get these files under other names.
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     /// File or folder to share. Symbolic links, pipes and devices in it, and what may not be read, are left out and named.
@@ -100,9 +103,22 @@ pub(super) fn hash(
     if hashed.left_out.len() > LEFT_OUT_MAX {
         tracing::warn!("left out {} more", hashed.left_out.len() - LEFT_OUT_MAX);
     }
+    if !quiet {
+        warn_of_names(&hashed.renamed_elsewhere);
+    }
     let folder = hashed.folder.clone();
     let created_by = Some(concat!("magnes ", env!("CARGO_PKG_VERSION")).to_owned());
     Ok((NewTorrent { created_by, ..hashed.into() }, folder))
+}
+
+/// Names the files that downloaders on some systems get under other names: the first few, and how many more.
+fn warn_of_names(renamed: &[Renamed]) {
+    for Renamed { from, to } in renamed.iter().take(NAMES_TOLD_MAX) {
+        print::warning(&format!("{from} is no file name on every system: downloaders there get it as {to}"));
+    }
+    if let Some(more @ 1..) = renamed.len().checked_sub(NAMES_TOLD_MAX) {
+        print::warning(&format!("{more} more names are no file names on every system"));
+    }
 }
 
 /// Reads back what was made: names that another client could not use are refused here.

@@ -7,16 +7,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use magnes::model::{METAINFO_LEN_MAX, Metainfo, Source};
+use magnes::model::{METAINFO_LEN_MAX, Metainfo, ParseWarning, Source};
 
 use super::exit::{Exit, Failure};
+use super::print;
 
 /// What the user named: a link, an info hash, or a path of any bytes.
-pub(crate) fn parse_source(text: &OsStr) -> Result<Source, Failure> {
-    match text.to_str() {
-        Some(text) => Source::parse(text).map_err(Failure::bad_torrent),
-        None => Ok(Source::File(text.into())),
-    }
+pub(crate) fn parse_source(given: &OsStr) -> Result<Source, Failure> {
+    Source::parse(given).map_err(Failure::bad_torrent)
 }
 
 /// Reads and parses a `.torrent` file.
@@ -24,6 +22,11 @@ pub(crate) fn read_metainfo(path: &Path) -> Result<Metainfo, Failure> {
     let bytes = read_limited(path, METAINFO_LEN_MAX as u64 + 1)
         .map_err(|error| Failure::bad_torrent(format!("cannot read {}: {error}", path.display())))?;
     Metainfo::parse(bytes.into()).map_err(|error| Failure::bad_torrent(format!("{}: {error}", path.display())))
+}
+
+/// Tells the user what was passed over in reading a torrent or link.
+pub(crate) fn warn(warnings: &[ParseWarning]) {
+    warnings.iter().for_each(|warning| print::warning(&warning.to_string()));
 }
 
 /// Reads at most `len_max` bytes, so that a wrong path cannot fill the memory.

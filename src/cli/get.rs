@@ -11,7 +11,7 @@ use magnes::session::AddOptions;
 use super::Outcome;
 use super::args::{NetworkArgs, ReportArgs};
 use super::exit::{Exit, Failure};
-use super::files::{parse_source, read_metainfo};
+use super::files::{parse_source, read_metainfo, warn};
 use super::serve::{Goal, Job, Wanted};
 
 /// Download by magnet link, info hash or .torrent file.
@@ -48,7 +48,7 @@ pub(crate) struct GetArgs {
 
 pub(crate) fn run(args: GetArgs) -> Outcome {
     let json = args.report.json;
-    let source = read_source(&args.source).map_err(|failure| failure.told_as_json(json))?;
+    let source = read_source(&args.source, args.report.quiet).map_err(|failure| failure.told_as_json(json))?;
     if args.output.exists() && !args.output.is_dir() {
         let why = format!("{} is no folder: -o names the folder to download into", args.output.display());
         return Err(Failure::new(Exit::Disk, why).told_as_json(json));
@@ -70,11 +70,22 @@ pub(crate) fn run(args: GetArgs) -> Outcome {
     .run()
 }
 
-/// What the user named. A `.torrent` file is read here.
-fn read_source(text: &OsStr) -> Result<Wanted, Failure> {
-    match parse_source(text)? {
-        Source::Magnet(magnet) => Ok(Wanted::Torrent((*magnet).into())),
+/// What the user named. A `.torrent` file is read here. What is passed over in reading is told unless that is not wanted.
+fn read_source(given: &OsStr, quiet: bool) -> Result<Wanted, Failure> {
+    match parse_source(given)? {
+        Source::Magnet(magnet) => {
+            if !quiet {
+                warn(&magnet.warnings);
+            }
+            Ok(Wanted::Torrent((*magnet).into()))
+        }
         Source::Publisher(link) => Ok(Wanted::Publisher(link)),
-        Source::File(path) => Ok(Wanted::Torrent(read_metainfo(&path)?.into())),
+        Source::File(path) => {
+            let metainfo = read_metainfo(&path)?;
+            if !quiet {
+                warn(&metainfo.warnings);
+            }
+            Ok(Wanted::Torrent(metainfo.into()))
+        }
     }
 }

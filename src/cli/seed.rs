@@ -1,6 +1,7 @@
 //! `magnes seed`: shares a file or folder, or what a `.torrent` file describes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +12,7 @@ use super::Outcome;
 use super::args::{NetworkArgs, ReportArgs};
 use super::create;
 use super::exit::Failure;
-use super::files::read_metainfo;
+use super::files::{read_metainfo, warn};
 use super::serve::{Goal, Job, Wanted};
 use super::verify::data_folder;
 
@@ -55,8 +56,11 @@ fn prepare(args: &SeedArgs) -> Result<(Metainfo, AddOptions), Failure> {
     let is_torrent = args.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("torrent"));
     if is_torrent && args.path.is_file() {
         let metainfo = read_metainfo(&args.path)?;
+        if !args.report.quiet {
+            warn(&metainfo.warnings);
+        }
         let folder = args.data.clone().or_else(parent).unwrap_or_else(|| ".".into());
-        let folder = data_folder(folder, &metainfo.info);
+        let folder = data_folder(folder, &Arc::new(metainfo.info.clone()));
         return Ok((metainfo, AddOptions::new(folder)));
     }
     let (new, folder) = create::hash(&args.path, None, None, args.report.quiet || args.report.json)?;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 use data_encoding::HEXLOWER;
 use indicatif::HumanBytes;
-use magnes::model::{Magnet, Metainfo, PublisherLink, Source};
+use magnes::model::{Magnet, Metainfo, PublisherLink, Renamed, Source};
 use serde_json::json;
 
 use super::Outcome;
@@ -37,10 +37,11 @@ fn show_metainfo(metainfo: &Metainfo, as_json: bool) {
     let info = &metainfo.info;
     let geometry = info.geometry();
     let files: Vec<_> = info.files().iter().enumerate().filter(|(_, file)| !file.padding).collect();
+    let warnings: Vec<String> = info.warnings().iter().chain(&metainfo.warnings).map(ToString::to_string).collect();
     if as_json {
         let files: Vec<_> = files
             .iter()
-            .map(|(number, file)| json!({ "number": number, "path": file.path, "bytes": file.len }))
+            .map(|(number, file)| json!({ "number": number, "path": info.text(&file.path), "bytes": file.len }))
             .collect();
         let object = json!({
             "info_hash": info.hash().to_string(),
@@ -56,6 +57,8 @@ fn show_metainfo(metainfo: &Metainfo, as_json: bool) {
             "trackers": metainfo.trackers,
             "nodes": metainfo.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "magnet": metainfo.magnet().to_string(),
+            "warnings": warnings,
+            "renamed": info.renamed().map(|Renamed { from, to }| json!({ "from": from, "to": to })).collect::<Vec<_>>(),
         });
         print::json(&object);
         return;
@@ -81,8 +84,12 @@ fn show_metainfo(metainfo: &Metainfo, as_json: bool) {
     }
     print::line(&format!("magnet     {}", metainfo.magnet()));
     for (number, file) in files {
-        print::line(&format!("  {number:>5}  {:>12}  {}", HumanBytes(file.len).to_string(), file.path));
+        print::line(&format!("  {number:>5}  {:>12}  {}", HumanBytes(file.len).to_string(), info.text(&file.path)));
     }
+    for Renamed { from, to } in info.renamed() {
+        print::line(&format!("renamed    {from} -> {to}"));
+    }
+    warnings.iter().for_each(|warning| print::warning(warning));
 }
 
 fn show_publisher(link: &PublisherLink, as_json: bool) {
@@ -112,6 +119,7 @@ fn show_publisher(link: &PublisherLink, as_json: bool) {
 
 fn show_magnet(magnet: &Magnet, as_json: bool) {
     let peers: Vec<String> = magnet.peers.iter().map(ToString::to_string).collect();
+    let warnings: Vec<String> = magnet.warnings.iter().map(ToString::to_string).collect();
     if as_json {
         let object = json!({
             "info_hash": magnet.info_hash.to_string(),
@@ -121,6 +129,7 @@ fn show_magnet(magnet: &Magnet, as_json: bool) {
             "web_seeds": magnet.web_seeds,
             "files": magnet.select_only.as_ref().map(ToString::to_string),
             "magnet": magnet.to_string(),
+            "warnings": warnings,
         });
         print::json(&object);
         return;
@@ -139,4 +148,5 @@ fn show_magnet(magnet: &Magnet, as_json: bool) {
         print::line(&format!("tracker    {tracker} (not used)"));
     }
     print::line(&format!("magnet     {magnet}"));
+    warnings.iter().for_each(|warning| print::warning(warning));
 }

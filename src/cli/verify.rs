@@ -1,6 +1,6 @@
 //! `magnes verify`: whether the data of a `.torrent` file are whole.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -66,16 +66,15 @@ pub(crate) fn run(args: VerifyArgs) -> Outcome {
 }
 
 /// The folder in which the torrent's file or folder stands. `named` may be the latter itself.
-pub(super) fn data_folder(named: PathBuf, info: &Info) -> PathBuf {
-    let is_outside = || named.join(info.name()).symlink_metadata().is_err();
-    let holds_files = || match info.is_single_file() {
-        true => named.is_file(),
-        false => info.files().iter().any(|file| named.join(&file.path).is_file()),
-    };
-    let own = named.canonicalize().ok().filter(|whole| whole.file_name().is_some_and(|name| name == info.name()));
-    match own.as_deref().and_then(Path::parent) {
-        Some(parent) if is_outside() && holds_files() => parent.to_path_buf(),
-        _ => named,
+pub(super) fn data_folder(named: PathBuf, info: &Arc<Info>) -> PathBuf {
+    let is_outside = || Layout::new(&named, info.clone()).own_path().symlink_metadata().is_err();
+    let Some(whole) = named.canonicalize().ok() else { return named };
+    let Some(parent) = whole.parent() else { return named };
+    let layout = Layout::new(parent, info.clone());
+    let holds_files = || (0..layout.files().len()).any(|file| layout.path(file).is_file());
+    match layout.own_path() == whole && is_outside() && holds_files() {
+        true => parent.to_path_buf(),
+        false => named,
     }
 }
 

@@ -1,5 +1,5 @@
-use super::names::{DEPTH_MAX, FOLDERS_MAX, NameError, Names, PATH_LEN_MAX, safe_component};
-use super::{BLOCK_LEN, PeerAddr};
+use super::names::{DEPTH_MAX, FOLDERS_MAX, NameError, NameRules, Names, PATH_LEN_MAX, component, is_bitcomet_padding};
+use super::{BLOCK_LEN, PeerAddr, Renamed};
 use bytes::Bytes;
 use magnes_bencode::{DictWriter, Writer};
 
@@ -31,27 +31,16 @@ pub struct NewFile {
     pub len: u64,
 }
 
-/// Why a name cannot go into a torrent as it is: [`Info`](super::Info) would read another name, or none.
+/// Why a name cannot go into a torrent: [`Info`](super::Info) would read another name, or none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NewNameError {
-    /// A name that is not safe on every system.
-    #[error("`{name}` is not a file name on every system, downloaders would call it `{read_as}`: rename it")]
-    Unsafe {
-        /// The name.
-        name: String,
-        /// What would be read instead.
-        read_as: String,
-    },
-    /// Two names that are one where case does not count.
-    #[error("another name there differs only in case, downloaders would call this one `{read_as}`: rename one of them")]
-    Clash {
-        /// The path that would be read instead.
-        read_as: String,
-    },
     /// Nothing that could be a name.
     #[error("it has no name that a torrent could carry: share a file or folder that has one")]
     NoName,
+    /// A name that stands for bytes that are not downloaded.
+    #[error("downloaders take a file of this name for padding and do not write it: rename it or move it away")]
+    Padding,
     /// A path of too many folders.
     #[error("it lies more than {DEPTH_MAX} folders deep: move it up")]
     TooDeep,
@@ -64,37 +53,47 @@ pub enum NewNameError {
 }
 
 /// Checks that [`Info`](super::Info) reads the names of a torrent back as they are. `name` is that of the file or folder,
-/// `files` the paths below the folder in their order in the torrent.
+/// `files` the paths below the folder in their order in the torrent. Returns the paths that are other ones on systems that
+/// fold case or refuse some names.
 ///
 /// # Errors
 /// The first name that would change, with the position of its file; `None`: it is `name` itself.
-pub fn check_names(name: &str, files: &[NewFile]) -> Result<(), (Option<usize>, NewNameError)> {
-    check_component(name).map_err(|error| (None, error))?;
-    let mut names = Names::default();
+pub fn check_names(name: &str, files: &[NewFile]) -> Result<Vec<Renamed>, (Option<usize>, NewNameError)> {
+    if component(name.as_bytes(), NameRules::ANY).as_deref() != Some(name.as_bytes()) {
+        return Err((None, NewNameError::NoName));
+    }
+    let elsewhere = component(name.as_bytes(), NameRules::PORTABLE).unwrap_or_default();
+    let mut renamed = Vec::new();
+    note(name.to_owned(), elsewhere, &mut renamed);
+    let (mut here, mut elsewhere) = (Names::new(NameRules::ANY), Names::new(NameRules::PORTABLE));
     for (index, file) in files.iter().enumerate() {
-        check_path(&mut names, &file.path).map_err(|error| (Some(index), error))?;
+        let path = file.path.join("/");
+        let components: Vec<&[u8]> = file.path.iter().map(String::as_bytes).collect();
+        check_path(&mut here, &components, &path).map_err(|error| (Some(index), error))?;
+        // Where an underscore more makes it too long, it stays.
+        let portable = elsewhere.place(&components).unwrap_or_else(|_| path.clone().into_bytes());
+        note(path, portable, &mut renamed);
     }
-    Ok(())
+    Ok(renamed)
 }
 
-fn check_component(name: &str) -> Result<(), NewNameError> {
-    match safe_component(name.as_bytes()) {
-        None => Err(NewNameError::NoName),
-        Some(read_as) if read_as != name => Err(NewNameError::Unsafe { name: name.to_owned(), read_as }),
-        Some(_) => Ok(()),
+fn note(from: String, to: Vec<u8>, renamed: &mut Vec<Renamed>) {
+    if from.as_bytes() != to {
+        renamed.push(Renamed { from, to: String::from_utf8_lossy(&to).into_owned() });
     }
 }
 
-fn check_path(names: &mut Names, path: &[String]) -> Result<(), NewNameError> {
-    path.iter().try_for_each(|component| check_component(component))?;
-    let components: Vec<&[u8]> = path.iter().map(String::as_bytes).collect();
-    let read_as = names.place(&components).map_err(|error| match error {
-        NameError::Empty => NewNameError::NoName,
-        NameError::TooDeep => NewNameError::TooDeep,
-        NameError::TooLong => NewNameError::TooLong,
-        NameError::TooManyFolders => NewNameError::TooManyFolders,
-    })?;
-    if read_as == path.join("/") { Ok(()) } else { Err(NewNameError::Clash { read_as }) }
+fn check_path(names: &mut Names, components: &[&[u8]], path: &str) -> Result<(), NewNameError> {
+    if is_bitcomet_padding(components) {
+        return Err(NewNameError::Padding);
+    }
+    match names.place(components) {
+        Ok(read_as) if read_as == path.as_bytes() => Ok(()),
+        Ok(_) => Err(NewNameError::NoName),
+        Err(NameError::Depth) => Err(NewNameError::TooDeep),
+        Err(NameError::Length) => Err(NewNameError::TooLong),
+        Err(NameError::Folders) => Err(NewNameError::TooManyFolders),
+    }
 }
 
 /// Everything that a `.torrent` file of ours says. There is no tracker: peers are found through the DHT.
@@ -203,17 +202,18 @@ mod tests {
             let file = |path: &&str| NewFile { path: path.split('/').map(str::to_owned).collect(), len: 1 };
             check_names("top", &paths.iter().map(file).collect::<Vec<_>>())
         };
-        assert_eq!(check(&["Makefile", "a/makefile", "a/x", "b"]), Ok(()));
-        for name in ["aux.c", "a\\b", "\u{202e}gpj.exe", "C:x", "NUL", "a\nb", &"n".repeat(241)] {
-            for path in [name.to_owned(), format!("{name}/x"), format!("x/{name}")] {
-                let refused = check(&["a", &path]);
-                assert!(matches!(refused, Err((Some(1), NewNameError::Unsafe { .. }))), "{path}: {refused:?}");
-            }
-            assert!(matches!(check_names(name, &[]), Err((None, NewNameError::Unsafe { .. }))), "{name}");
+        assert_eq!(check(&["Makefile", "a/makefile", "a/x", "b", "\u{202e}gpj.exe"]), Ok(vec![]));
+        let elsewhere = |from: &str, to: &str| vec![Renamed { from: from.into(), to: to.into() }];
+        for (name, portable) in [("aux.c", "_aux.c"), ("a\\b", "a_b"), ("Q: x", "Q_ x"), ("a\nb", "a_b"), ("x.", "x")] {
+            assert_eq!(
+                check(&["a", &format!("{name}/y")]),
+                Ok(elsewhere(&format!("{name}/y"), &format!("{portable}/y")))
+            );
+            assert_eq!(check_names(name, &[]), Ok(elsewhere(name, portable)));
         }
-        let clash = |read_as: &str| Err((Some(1), NewNameError::Clash { read_as: read_as.to_owned() }));
-        assert_eq!(check(&["Makefile", "makefile"]), clash("makefile.1"));
-        assert_eq!(check(&["D/x", "d/y"]), clash("D/y"), "one folder where case does not count");
+        assert_eq!(check(&["Makefile", "makefile"]), Ok(elsewhere("makefile", "makefile.1")));
+        assert_eq!(check(&["D/x", "d/y"]), Ok(elsewhere("d/y", "d.1/y")));
+        assert_eq!(check(&["x", "_____padding_file_0"]), Err((Some(1), NewNameError::Padding)));
         assert_eq!(check(&[&vec!["d"; DEPTH_MAX + 1].join("/")]), Err((Some(0), NewNameError::TooDeep)));
         assert_eq!(check(&[&vec!["d".repeat(200); 11].join("/")]), Err((Some(0), NewNameError::TooLong)));
         assert_eq!(check_names("", &[]), Err((None, NewNameError::NoName)));
@@ -239,8 +239,8 @@ mod tests {
         let raw = torrent.encode();
         assert!(magnes_bencode::Reader::strict(&raw).skip().is_ok(), "canonical");
         let metainfo = Metainfo::parse(raw).unwrap();
-        let files: Vec<_> = metainfo.info.files().iter().map(|file| (file.path.as_str(), file.len)).collect();
-        assert_eq!(files, [("d/é", 3), ("z", 0)]);
+        let files: Vec<_> = metainfo.info.files().iter().map(|file| (file.path.as_slice(), file.len)).collect();
+        assert_eq!(files, [("d/é".as_bytes(), 3), (b"z", 0)]);
         assert!(metainfo.info.is_private());
         assert_eq!(metainfo.nodes, torrent.nodes);
         assert_eq!((&metainfo.comment, &metainfo.created_by), (&torrent.comment, &torrent.created_by));
@@ -248,6 +248,6 @@ mod tests {
 
         let single = NewTorrent { files: None, nodes: vec![], ..torrent };
         let info = Metainfo::parse(single.encode()).unwrap().info;
-        assert!(info.is_single_file() && info.files()[0].path == "n");
+        assert!(info.is_single_file() && info.files()[0].path == b"n");
     }
 }

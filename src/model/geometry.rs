@@ -72,8 +72,9 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// The largest piece length that is accepted, in bytes. The largest in the wild is 64 MiB.
-    pub const PIECE_LEN_MAX: u32 = 256 * 1024 * 1024;
+    /// The largest piece length that is accepted, in bytes, which need not be a power of two. Other clients load torrents
+    /// of as much; most stay under 64 MiB.
+    pub const PIECE_LEN_MAX: u32 = 512 * 1024 * 1024;
 
     /// The geometry of `total_len` bytes in pieces of `piece_len` bytes, of which the last may be shorter.
     pub fn new(total_len: u64, piece_len: u64) -> Result<Self, GeometryError> {

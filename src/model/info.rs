@@ -1,8 +1,11 @@
-use super::names::{DEPTH_MAX, FOLDERS_MAX, NameError, Names, PATH_LEN_MAX, safe_component};
-use super::{Geometry, GeometryError, InfoHash, PieceIndex};
+use super::names::{DEPTH_MAX, FOLDERS_MAX, NameError, NameRules, Names, PATH_LEN_MAX, component, is_bitcomet_padding};
+use super::warning::Warnings;
+use super::{Geometry, GeometryError, InfoHash, ParseWarning, PieceIndex};
 use bytes::Bytes;
+use encoding_rs::Encoding;
 use magnes_bencode::{ErrorKind, Kind, Reader};
 use sha1::{Digest, Sha1};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Largest `.torrent` file that is read, in bytes: the `info` and room for the layers of a hybrid torrent.
@@ -19,15 +22,26 @@ const HASH_LEN: usize = 20;
 /// A file of a torrent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEntry {
-    /// Where the file belongs below [`Info::name`] (or, in a torrent of a single file, that name itself): components
-    /// joined by `/`, made safe, and told apart from all others even where case does not count.
-    pub path: String,
+    /// Where the file belongs below [`Info::name_bytes`] (or, in a torrent of a single file, that name itself): components
+    /// joined by `/`, none of them empty, `.` or `..`, and told apart from all others. Not always UTF-8: see
+    /// [`Info::text`].
+    pub path: Vec<u8>,
     /// Length in bytes.
     pub len: u64,
     /// Offset in bytes of the file's first byte from the start of the torrent.
     pub offset: u64,
-    /// Never on disk: zeros that bring the next file to the start of a piece, or a symbolic link (BEP 47).
+    /// Never on disk: zeros that bring the next file to the start of a piece, a symbolic link (BEP 47), or the mark of an
+    /// empty folder.
     pub padding: bool,
+}
+
+/// A name that a torrent has and that cannot stand on a disk as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// The path in the torrent, as text.
+    pub from: String,
+    /// The path on the disk, as text.
+    pub to: String,
 }
 
 impl FileEntry {
@@ -45,35 +59,61 @@ pub struct Info {
     raw: Bytes,
     hash: InfoHash,
     name: String,
+    name_bytes: Vec<u8>,
     geometry: Geometry,
     pieces: Bytes,
     files: Vec<FileEntry>,
     single_file: bool,
     private: bool,
+    encoding: Option<&'static Encoding>,
+    /// Files (`None`: the name itself) whose path differs from that in the torrent, which is here.
+    renamed: Vec<(Option<usize>, Box<[u8]>)>,
+    warnings: Vec<ParseWarning>,
 }
 
 impl Info {
     /// Reads the bytes of an `info` value, as they stand in a `.torrent` file or came from peers (BEP 9).
     pub fn parse(raw: Bytes) -> Result<Self, ParseMetainfoError> {
+        Self::parse_with(raw, None)
+    }
+
+    /// The same; `encoding` is that of names that are not UTF-8.
+    pub(super) fn parse_with(raw: Bytes, encoding: Option<&'static Encoding>) -> Result<Self, ParseMetainfoError> {
         if raw.len() > INFO_LEN_MAX {
             return Err(ParseMetainfoError::InfoTooLarge(raw.len()));
         }
         let hash = InfoHash::new(Sha1::digest(&raw).into());
-        let keys = Keys::read(&raw)?;
+        let mut warnings = Warnings::default();
+        let keys = Keys::read(&raw, &mut warnings)?;
         let Some(pieces) = keys.pieces else {
             return Err(if keys.v2 { ParseMetainfoError::V2Only } else { ParseMetainfoError::Missing("pieces") });
         };
-        let name = keys.name_utf8.or(keys.name).ok_or(ParseMetainfoError::Missing("name"))?;
-        let name = safe_component(name).unwrap_or_else(|| hash.to_string());
-        let (files, single_file) = match (keys.length, keys.files) {
-            (Some(_), Some(_)) => return Err(ParseMetainfoError::LengthAndFiles),
-            (None, None) => return Err(ParseMetainfoError::Missing("length")),
-            (Some(len), None) => {
-                let len = u64::try_from(len).map_err(|_| ParseMetainfoError::NegativeLength(name.clone()))?;
-                (vec![FileEntry { path: name.clone(), len, offset: 0, padding: false }], true)
+        let raw_name = keys.usable_name(&mut warnings)?;
+        let mut renamed = Vec::new();
+        let name_bytes = component(raw_name, NameRules::ANY).unwrap_or_else(|| {
+            warnings.push(ParseWarning::NoName);
+            hash.to_string().into_bytes()
+        });
+        if name_bytes != raw_name {
+            renamed.push((None, raw_name.into()));
+        }
+        let (files, single_file) = match (keys.files, keys.length) {
+            (Some(files), length) => {
+                if length.is_some() {
+                    warnings.push(ParseWarning::LengthBesideFiles);
+                }
+                (read_files(files, &mut renamed, &mut warnings)?, false)
             }
-            (None, Some(files)) => (read_files(files)?, false),
+            (None, Some(len)) => {
+                let len = u64::try_from(len?).map_err(|_| ParseMetainfoError::NegativeLength("the file".to_owned()))?;
+                (vec![FileEntry { path: name_bytes.clone(), len, offset: 0, padding: false }], true)
+            }
+            (None, None) if keys.files_wrong => return Err(wrong_type("files", "a list")),
+            (None, None) => return Err(ParseMetainfoError::Missing("length")),
         };
+        if keys.files_wrong {
+            warnings.wrong_form("files", "a list");
+        }
         let total_len = files.last().map_or(0, FileEntry::end);
         let piece_len = keys.piece_len.ok_or(ParseMetainfoError::Missing("piece length"))?;
         let piece_len = u64::try_from(piece_len).map_err(|_| ParseMetainfoError::NegativePieceLength(piece_len))?;
@@ -82,7 +122,22 @@ impl Info {
             return Err(ParseMetainfoError::PiecesLength { found: pieces.len(), piece_count: geometry.piece_count() });
         }
         let pieces = raw.slice_ref(pieces);
-        Ok(Self { hash, name, geometry, pieces, files, single_file, private: keys.private, raw })
+        let name = text(&name_bytes, encoding).into_owned();
+        let (private, warnings) = (keys.private.unwrap_or(false), warnings.into_vec());
+        Ok(Self {
+            hash,
+            name,
+            name_bytes,
+            geometry,
+            pieces,
+            files,
+            single_file,
+            private,
+            encoding,
+            renamed,
+            warnings,
+            raw,
+        })
     }
 
     /// The bytes that were read; the info hash is their SHA-1.
@@ -95,9 +150,51 @@ impl Info {
         self.hash
     }
 
-    /// The name, made safe: of the file, or of the folder that the files are in.
+    /// The name as text: of the file, or of the folder that the files are in.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name as it stands on a disk: never empty, `.` or `..`, without `/` and NUL.
+    pub fn name_bytes(&self) -> &[u8] {
+        &self.name_bytes
+    }
+
+    /// A path or name of the torrent as text: in the encoding that the `.torrent` file names, if it is not UTF-8.
+    pub fn text<'a>(&self, name: &'a [u8]) -> Cow<'a, str> {
+        text(name, self.encoding)
+    }
+
+    /// The names that no disk takes as the torrent has them, and what they are instead.
+    pub fn renamed(&self) -> impl Iterator<Item = Renamed> + '_ {
+        self.renamed.iter().map(|(file, from)| {
+            let to = file.map_or(self.name_bytes.as_slice(), |file| &self.files[file].path);
+            Renamed { from: self.text(from).into_owned(), to: self.text(to).into_owned() }
+        })
+    }
+
+    /// The name and the paths of all files as they are in a folder with these rules.
+    pub fn names_under(&self, rules: NameRules) -> (Vec<u8>, Vec<Vec<u8>>) {
+        let name = component(&self.name_bytes, rules).unwrap_or_else(|| self.hash.to_string().into_bytes());
+        if self.single_file {
+            return (name.clone(), vec![name]);
+        }
+        let mut names = Names::new(rules);
+        let paths = self.files.iter().enumerate().map(|(index, file)| {
+            // What never comes to stand on disk takes no name from what does.
+            let mut none = Names::new(rules);
+            let components: Vec<&[u8]> = file.path.split(|byte| *byte == b'/').collect();
+            let placed = if file.padding { &mut none } else { &mut names }.place(&components);
+            // These paths have kept to the limits before; an underscore more may break them.
+            placed.unwrap_or_else(|_| format!("_{index}").into_bytes())
+        });
+        let paths = paths.collect();
+        (name, paths)
+    }
+
+    /// What was passed over in reading.
+    pub fn warnings(&self) -> &[ParseWarning] {
+        &self.warnings
     }
 
     /// How the bytes divide into pieces.
@@ -142,6 +239,12 @@ pub enum ParseMetainfoError {
     /// An empty file.
     #[error("not a torrent: the file is empty")]
     Empty,
+    /// Compressed with gzip, and damaged.
+    #[error("the torrent file is compressed with gzip and damaged: download it again")]
+    Gzip,
+    /// A file of a kind that people save by mistake.
+    #[error("not a torrent but {0}")]
+    OtherFormat(&'static str),
     /// A web page in place of a torrent.
     #[error("not a torrent but a web page: the download of the .torrent file probably needs a login")]
     WebPage,
@@ -168,9 +271,6 @@ pub enum ParseMetainfoError {
     /// Only the keys of BitTorrent v2 (BEP 52).
     #[error("the torrent is BitTorrent v2 only: not supported yet (hybrid torrents work)")]
     V2Only,
-    /// Both the form for one file and the form for several.
-    #[error("the torrent has both `length` and `files`: it cannot be one file and several")]
-    LengthAndFiles,
     /// No files.
     #[error("the torrent's `files` is empty")]
     NoFiles,
@@ -178,17 +278,11 @@ pub enum ParseMetainfoError {
     #[error("the torrent has more than {FILES_MAX} files")]
     TooManyFiles,
     /// A length below zero.
-    #[error("the length of `{0}` in the torrent is negative")]
+    #[error("the length of {0} in the torrent is negative")]
     NegativeLength(String),
     /// More bytes than 63 bits count.
     #[error("the lengths of the torrent's files add up to more than a file system can hold")]
     TotalTooLarge,
-    /// A link that claims bytes of its own (BEP 47).
-    #[error("the symbolic link `{0}` in the torrent has a length")]
-    LinkWithLength(String),
-    /// A path without a usable component.
-    #[error("file {0} of the torrent has an empty path")]
-    PathEmpty(usize),
     /// A path of too many folders.
     #[error("file {0} of the torrent lies more than {DEPTH_MAX} folders deep")]
     PathTooDeep(usize),
@@ -217,34 +311,44 @@ pub enum ParseMetainfoError {
 /// The keys of an `info` value that matter, unchecked.
 #[derive(Default)]
 struct Keys<'a> {
-    name: Option<&'a [u8]>,
+    /// `Some(None)`: a value of another type.
+    name: Option<Option<&'a [u8]>>,
     name_utf8: Option<&'a [u8]>,
     piece_len: Option<i64>,
     pieces: Option<&'a [u8]>,
-    length: Option<i64>,
+    length: Option<Result<i64, ParseMetainfoError>>,
     /// The raw list.
     files: Option<&'a [u8]>,
-    private: bool,
+    files_wrong: bool,
+    private: Option<bool>,
     v2: bool,
 }
 
 impl<'a> Keys<'a> {
-    fn read(raw: &'a [u8]) -> Result<Self, ParseMetainfoError> {
+    fn read(raw: &'a [u8], warnings: &mut Warnings) -> Result<Self, ParseMetainfoError> {
         let mut keys = Self::default();
         let mut reader = Reader::new(raw);
         let mut dict = of_type(reader.dict(), "info", "a dictionary")?;
         while let Some((key, value)) = dict.entry()? {
             match key {
-                b"name" => once(&mut keys.name, "name", bytes(value, "name")?)?,
-                b"name.utf-8" => once(&mut keys.name_utf8, "name.utf-8", bytes(value, "name.utf-8")?)?,
+                b"name" => once(&mut keys.name, "name", value.bytes().ok())?,
+                b"name.utf-8" => {
+                    let name =
+                        warnings.or_left_out(utf8(value).filter(|name| !name.is_empty()), "name.utf-8", "a name");
+                    warnings.first(&mut keys.name_utf8, "name.utf-8", name);
+                }
                 b"piece length" => once(&mut keys.piece_len, "piece length", int(value, "piece length")?)?,
                 b"pieces" => once(&mut keys.pieces, "pieces", bytes(value, "pieces")?)?,
-                b"length" => once(&mut keys.length, "length", int(value, "length")?)?,
+                b"length" => once(&mut keys.length, "length", int(value, "length"))?,
                 b"files" => match value.kind()? {
                     Kind::List => once(&mut keys.files, "files", value.raw()?)?,
-                    _ => return Err(ParseMetainfoError::WrongType { key: "files", expected: "a list" }),
+                    _ => keys.files_wrong = true,
                 },
-                b"private" => keys.private |= int(value, "private")? != 0,
+                b"private" => {
+                    let private = warnings.or_left_out(value.int().ok(), "private", "an integer");
+                    // A torrent that says it in any place is private.
+                    keys.private = keys.private.max(private.map(|private| private != 0));
+                }
                 b"meta version" | b"file tree" => keys.v2 = true,
                 _ => {}
             }
@@ -252,12 +356,29 @@ impl<'a> Keys<'a> {
         reader.finish()?;
         Ok(keys)
     }
+
+    /// The name that counts; it may be empty.
+    fn usable_name(&self, warnings: &mut Warnings) -> Result<&'a [u8], ParseMetainfoError> {
+        match (self.name_utf8, self.name) {
+            (Some(name), Some(Some(_)) | None) | (None, Some(Some(name))) => Ok(name),
+            (Some(name), Some(None)) => {
+                warnings.wrong_form("name", "a string");
+                Ok(name)
+            }
+            (None, Some(None)) => Err(wrong_type("name", "a string")),
+            (None, None) => Err(ParseMetainfoError::Missing("name")),
+        }
+    }
 }
 
 /// Reads the `files` list.
-fn read_files(raw: &[u8]) -> Result<Vec<FileEntry>, ParseMetainfoError> {
+fn read_files(
+    raw: &[u8],
+    renamed: &mut Vec<(Option<usize>, Box<[u8]>)>,
+    warnings: &mut Warnings,
+) -> Result<Vec<FileEntry>, ParseMetainfoError> {
     let mut files = Vec::new();
-    let mut names = Names::default();
+    let mut names = Names::new(NameRules::ANY);
     let mut offset: u64 = 0;
     let mut reader = Reader::new(raw);
     let mut list = reader.list()?;
@@ -265,53 +386,93 @@ fn read_files(raw: &[u8]) -> Result<Vec<FileEntry>, ParseMetainfoError> {
         if files.len() == FILES_MAX {
             return Err(ParseMetainfoError::TooManyFiles);
         }
-        let file = read_file(item, files.len(), offset, &mut names)?;
+        let number = files.len();
+        let read = read_file(item, number, warnings)?;
+        let path = read.place(&mut names).map_err(|error| match error {
+            NameError::Depth => ParseMetainfoError::PathTooDeep(number),
+            NameError::Length => ParseMetainfoError::PathTooLong(number),
+            NameError::Folders => ParseMetainfoError::TooManyFolders,
+        })?;
+        let original = read.path.join(&b'/');
+        if !read.padding && original != path {
+            renamed.push((Some(number), original.into()));
+        }
+        files.push(FileEntry { path, len: read.len, offset, padding: read.padding });
         offset = offset
-            .checked_add(file.len)
+            .checked_add(read.len)
             .filter(|total| i64::try_from(*total).is_ok())
             .ok_or(ParseMetainfoError::TotalTooLarge)?;
-        files.push(file);
     }
     if files.is_empty() { Err(ParseMetainfoError::NoFiles) } else { Ok(files) }
 }
 
-fn read_file(
-    item: &mut Reader<'_>,
+/// An item of `files`, its path as it stands there.
+struct ReadFile<'a> {
+    path: Vec<&'a [u8]>,
+    len: u64,
+    padding: bool,
+}
+
+impl ReadFile<'_> {
+    fn place(&self, names: &mut Names) -> Result<Vec<u8>, NameError> {
+        if !self.padding {
+            return names.place(&self.path);
+        }
+        // What never comes to stand on disk takes no name from what does.
+        if self.path.is_empty() {
+            return Ok(format!(".pad/{}", self.len).into_bytes());
+        }
+        Names::new(NameRules::ANY).place(&self.path)
+    }
+}
+
+fn read_file<'a>(
+    item: &mut Reader<'a>,
     number: usize,
-    offset: u64,
-    names: &mut Names,
-) -> Result<FileEntry, ParseMetainfoError> {
+    warnings: &mut Warnings,
+) -> Result<ReadFile<'a>, ParseMetainfoError> {
     let (mut length, mut path, mut path_utf8) = (None, None, None);
     let (mut padding, mut link) = (false, false);
     let mut dict = of_type(item.dict(), "files", "a list of dictionaries")?;
     while let Some((key, value)) = dict.entry()? {
         match key {
-            b"length" => once(&mut length, "length", int(value, "length")?)?,
-            b"path" => once(&mut path, "path", components(value, number)?)?,
-            b"path.utf-8" => once(&mut path_utf8, "path.utf-8", components(value, number)?)?,
+            b"length" => once(&mut length, "length", int(value, "length"))?,
+            b"path" => once(&mut path, "path", components(value, number))?,
+            b"path.utf-8" => {
+                let found = components(value, number).ok().filter(|path| is_utf8_path(path));
+                let found = warnings.or_left_out(found, "path.utf-8", "a list of names");
+                warnings.first(&mut path_utf8, "path.utf-8", found);
+            }
             b"attr" => {
-                let attr = bytes(value, "attr")?;
-                (padding, link) = (attr.contains(&b'p'), attr.contains(&b'l'));
+                let attr = warnings.or_left_out(value.bytes().ok(), "attr", "a string").unwrap_or_default();
+                (padding, link) = (padding || attr.contains(&b'p'), link || attr.contains(&b'l'));
             }
             _ => {}
         }
     }
-    let path = path_utf8.or(path).ok_or(ParseMetainfoError::Missing("path"))?;
-    // What never comes to stand on disk takes no name from what does.
-    let path = if padding || link { Names::default().place(&path) } else { names.place(&path) };
-    let path = path.map_err(|error| match error {
-        NameError::Empty => ParseMetainfoError::PathEmpty(number),
-        NameError::TooDeep => ParseMetainfoError::PathTooDeep(number),
-        NameError::TooLong => ParseMetainfoError::PathTooLong(number),
-        NameError::TooManyFolders => ParseMetainfoError::TooManyFolders,
-    })?;
-    let len = match length {
-        None | Some(0) if link => 0,
-        Some(_) if link => return Err(ParseMetainfoError::LinkWithLength(path)),
-        None => return Err(ParseMetainfoError::Missing("length")),
-        Some(len) => u64::try_from(len).map_err(|_| ParseMetainfoError::NegativeLength(path.clone()))?,
+    let path = match (path_utf8, path) {
+        (Some(path), _) => path,
+        (None, Some(Ok(path))) => path,
+        (None, None | Some(Err(ParseMetainfoError::WrongType { .. }))) if padding => {
+            warnings.push(ParseWarning::PaddingWithoutPath);
+            Vec::new()
+        }
+        (None, Some(Err(error))) => return Err(error),
+        (None, None) => return Err(ParseMetainfoError::Missing("path")),
     };
-    Ok(FileEntry { path, len, offset, padding: padding || link })
+    let len = match length {
+        length if link => {
+            if !matches!(length, None | Some(Ok(0))) {
+                warnings.push(ParseWarning::LinkWithLength);
+            }
+            0
+        }
+        None => return Err(ParseMetainfoError::Missing("length")),
+        Some(len) => u64::try_from(len?).map_err(|_| ParseMetainfoError::NegativeLength(format!("file {number}")))?,
+    };
+    let folder = len == 0 && matches!(path.last(), None | Some(&(b"" | b".")));
+    let padding = padding || link || folder || is_bitcomet_padding(&path);
+    Ok(ReadFile { path, len, padding })
 }
 
 /// The components of the path of file `number`.
@@ -325,6 +486,24 @@ fn components<'a>(value: &mut Reader<'a>, number: usize) -> Result<Vec<&'a [u8]>
         components.push(bytes(item, "path")?);
     }
     Ok(components)
+}
+
+/// Whether this is a path that is what it has to be under its name.
+fn is_utf8_path(path: &[&[u8]]) -> bool {
+    !path.is_empty() && path.iter().all(|component| std::str::from_utf8(component).is_ok())
+}
+
+fn utf8<'a>(value: &mut Reader<'a>) -> Option<&'a [u8]> {
+    value.bytes().ok().filter(|text| std::str::from_utf8(text).is_ok())
+}
+
+/// Text in an encoding, if it is not UTF-8.
+pub(super) fn text<'a>(bytes: &'a [u8], encoding: Option<&'static Encoding>) -> Cow<'a, str> {
+    match (std::str::from_utf8(bytes), encoding) {
+        (Ok(text), _) => Cow::Borrowed(text),
+        (Err(_), Some(encoding)) => encoding.decode_without_bom_handling(bytes).0,
+        (Err(_), None) => String::from_utf8_lossy(bytes),
+    }
 }
 
 /// Fills a slot that a key fills once.
@@ -341,6 +520,10 @@ fn int(value: &mut Reader<'_>, key: &'static str) -> Result<i64, ParseMetainfoEr
 
 fn bytes<'a>(value: &mut Reader<'a>, key: &'static str) -> Result<&'a [u8], ParseMetainfoError> {
     of_type(value.bytes(), key, "a string")
+}
+
+fn wrong_type(key: &'static str, expected: &'static str) -> ParseMetainfoError {
+    ParseMetainfoError::WrongType { key, expected }
 }
 
 /// Names the key in the error that says that a value has another type.
@@ -371,27 +554,134 @@ mod tests {
         parse(format!("d5:filesl{files}e4:name1:n12:piece lengthi16e6:pieces{}:{pieces}e", pieces.len()).as_bytes())
     }
 
+    /// The paths as text of an `info` of several files.
+    fn paths(files: &str, piece_count: usize) -> Vec<String> {
+        let info = with_files(files, piece_count).unwrap();
+        info.files().iter().map(|file| info.text(&file.path).into_owned()).collect()
+    }
+
     #[test]
     fn several_files_stand_one_after_the_other() {
         let info = with_files(
             "d6:lengthi20e4:pathl1:d1:aeed4:attr1:p6:lengthi12e4:pathl4:.pad2:12eed6:lengthi0e4:pathl1:beed\
-             4:attr1:l4:pathl1:leed6:lengthi1e4:pathl1:d1:Aee",
+             4:attr1:l4:pathl1:leed6:lengthi1e4:pathl1:d1:aee",
             3,
         )
         .unwrap();
-        let files: Vec<_> = info.files().iter().map(|f| (f.path.as_str(), f.offset, f.len, f.padding)).collect();
+        let files: Vec<_> = info.files().iter().map(|f| (f.path.as_slice(), f.offset, f.len, f.padding)).collect();
         let expected = [
-            ("d/a", 0, 20, false),
-            (".pad/12", 20, 12, true),
-            ("b", 32, 0, false),
-            ("l", 32, 0, true),
-            ("d/A.1", 32, 1, false),
+            (&b"d/a"[..], 0, 20, false),
+            (b".pad/12", 20, 12, true),
+            (b"b", 32, 0, false),
+            (b"l", 32, 0, true),
+            (b"d/a.1", 32, 1, false),
         ];
         assert_eq!(files, expected);
         assert!(!info.is_single_file());
+        assert_eq!(info.renamed().collect::<Vec<_>>(), [Renamed { from: "d/a".into(), to: "d/a.1".into() }]);
         assert_eq!(info.piece_hash(PieceIndex::new(2)), Some(b"hhhhhhhhhhhhhhhhhhhh"));
         assert_eq!(info.piece_hash(PieceIndex::new(3)), None);
         assert_eq!(info.piece_hash(PieceIndex::new(u32::MAX)), None);
+    }
+
+    #[test]
+    fn names_that_differ_in_case_are_two_files_and_two_folders() {
+        let files = "d6:lengthi1e4:pathl6:READMEeed6:lengthi1e4:pathl6:readmeeed6:lengthi1e4:pathl1:D1:aee\
+                     d6:lengthi1e4:pathl1:d1:aee";
+        assert_eq!(paths(files, 1), ["README", "readme", "D/a", "d/a"]);
+        let info = with_files(files, 1).unwrap();
+        let (name, folded) = info.names_under(NameRules::PORTABLE);
+        assert_eq!(name, b"n");
+        assert_eq!(folded, [&b"README"[..], b"readme.1", b"D/a", b"d.1/a"]);
+    }
+
+    #[test]
+    fn an_entry_without_bytes_and_name_marks_a_folder_and_takes_no_name() {
+        let marker = |path: &str| format!("d6:lengthi0e4:pathl{path}eed6:lengthi1e4:pathl3:dir1:aee");
+        for path in ["3:dir0:", "3:dir1:.", "0:", "1:.", ""] {
+            let info = with_files(&marker(path), 1).unwrap();
+            assert!(info.files()[0].padding && !info.files()[1].padding, "{path}");
+            assert_eq!(info.files()[1].path, b"dir/a", "{path}");
+            assert_eq!(info.renamed().count(), 0, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_component_of_nothing_gets_a_substitute() {
+        assert_eq!(paths("d6:lengthi1e4:pathl0:eed6:lengthi1e4:pathl2:..1:.1:xee", 1), ["_", "_.1/_/x"]);
+        assert_eq!(paths("d6:lengthi1e4:pathlee", 1), ["_"]);
+        assert_eq!(paths("d6:lengthi1e4:pathl1:/2://ee", 1), ["_/__"]);
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_keep_their_bytes_and_are_shown_in_their_encoding() {
+        let raw = b"d6:lengthi0e4:name4:\xd6\xd0\xce\xc412:piece lengthi1e6:pieces0:e";
+        let info = Info::parse_with(Bytes::from_static(raw), Encoding::for_label(b"GBK")).unwrap();
+        assert_eq!((info.name(), info.name_bytes()), ("\u{4e2d}\u{6587}", &b"\xd6\xd0\xce\xc4"[..]));
+        assert_eq!(info.files()[0].path, b"\xd6\xd0\xce\xc4");
+        assert_eq!(info.names_under(NameRules::PORTABLE).0, b"____");
+        let unknown = parse(raw).unwrap();
+        assert!(unknown.name().contains('\u{fffd}') && unknown.name_bytes() == info.name_bytes());
+        assert_eq!(unknown.renamed().count(), 0);
+    }
+
+    #[test]
+    fn padding_by_the_convention_of_bitcomet_is_padding() {
+        let name = "_____padding_file_0_if you see this file, please update to BitComet 0.85 or above____";
+        let padding = format!("d6:lengthi15e4:pathl{}:{name}ee", name.len());
+        let info = with_files(&format!("d6:lengthi1e4:pathl1:aee{padding}{padding}"), 2).unwrap();
+        assert_eq!(info.files().iter().map(|file| file.padding).collect::<Vec<_>>(), [false, true, true]);
+        assert_eq!(info.renamed().count(), 0);
+    }
+
+    #[test]
+    fn what_is_optional_and_odd_is_left_out_with_a_warning() {
+        let single =
+            |more: &str| parse(format!("d6:lengthi0e4:name1:x12:piece lengthi1e6:pieces0:{more}e").as_bytes()).unwrap();
+        for private in ["1:1", "3:i1e", "0:", "le", "de", "i99999999999999999999e"] {
+            let info = single(&format!("7:private{private}"));
+            assert!(!info.is_private(), "{private}");
+            let expected = ParseWarning::WrongForm { key: "private", expected: "an integer" };
+            assert_eq!(info.warnings(), [expected], "{private}");
+        }
+        assert!(single("7:privatei1e7:privatei0e").is_private(), "in any place");
+        for name in ["i3e", "0:", "le", "1:\u{0}"] {
+            let info = single(&format!("10:name.utf-8{name}"));
+            assert_eq!(info.name(), if name == "1:\0" { "_" } else { "x" }, "{name}");
+        }
+        let not_utf8 = b"d6:lengthi0e4:name1:x10:name.utf-82:\xff\xfe12:piece lengthi1e6:pieces0:e";
+        assert_eq!(parse(not_utf8).unwrap().name(), "x");
+        assert_eq!(parse(b"d6:lengthi0e4:namei1e10:name.utf-81:y12:piece lengthi1e6:pieces0:e").unwrap().name(), "y");
+        assert_eq!(single("5:filesi1e").warnings(), [ParseWarning::WrongForm { key: "files", expected: "a list" }]);
+        assert!(single("4:sizei99999999999999999999e").warnings().is_empty(), "a key that nobody needs");
+
+        for (entry, path) in [
+            ("d4:attri5e6:lengthi1e4:pathl1:aee", "a"),
+            ("d6:lengthi1e4:pathl1:ae10:path.utf-81:be", "a"),
+            ("d6:lengthi1e4:pathl1:ae10:path.utf-8lee", "a"),
+            ("d6:lengthi1e4:pathl1:ae10:path.utf-8li1eee", "a"),
+            ("d6:lengthi1e4:path1:a10:path.utf-8l1:bee", "b"),
+            ("d6:lengthi1e10:path.utf-8l1:bee", "b"),
+            ("d4:attr1:p6:lengthi1ee", ".pad/1"),
+            ("d4:attr1:p6:lengthi1e4:path1:ae", ".pad/1"),
+            ("d6:lengthi1e5:mtimei99999999999999999999e4:pathl1:aee", "a"),
+        ] {
+            assert_eq!(paths(entry, 1), [path], "{entry}");
+        }
+        let link = with_files("d4:attr1:l6:lengthi3e4:pathl1:aeed6:lengthi1e4:pathl1:bee", 1).unwrap();
+        assert_eq!(link.warnings(), [ParseWarning::LinkWithLength]);
+        assert_eq!((link.files()[0].len, link.files()[1].offset, link.geometry().total_len()), (0, 0, 1));
+        let both =
+            parse(b"d5:filesld6:lengthi0e4:pathl1:aeee6:lengthi9e4:name1:x12:piece lengthi1e6:pieces0:e").unwrap();
+        assert!(!both.is_single_file() && both.warnings() == [ParseWarning::LengthBesideFiles]);
+    }
+
+    #[test]
+    fn piece_lengths_need_not_be_powers_of_two() {
+        for piece_len in [1, 3, 16_385, 536_854_528, 536_870_912_u64] {
+            let raw = format!("d6:lengthi1e4:name1:x12:piece lengthi{piece_len}e6:pieces20:{}e", "h".repeat(20));
+            assert_eq!(u64::from(parse(raw.as_bytes()).unwrap().geometry().piece_len_nominal()), piece_len);
+        }
     }
 
     #[test]
@@ -417,9 +707,14 @@ mod tests {
     fn a_name_of_nothing_is_replaced_by_the_info_hash() {
         let info = parse(b"d6:lengthi0e4:name1:.12:piece lengthi1e6:pieces0:e").unwrap();
         assert_eq!(info.name(), info.hash().to_string());
-        assert_eq!(info.files()[0].path, info.name());
-        let info = parse(b"d6:lengthi0e4:name1:.10:name.utf-82:..12:piece lengthi1e6:pieces0:e").unwrap();
-        assert_eq!(info.name(), "_");
+        assert_eq!(info.files()[0].path, info.name_bytes());
+        assert_eq!(info.warnings(), [ParseWarning::NoName]);
+        assert_eq!(info.renamed().collect::<Vec<_>>(), [Renamed { from: ".".into(), to: info.name().into() }]);
+        for nothing in ["0:", "2:.."] {
+            let raw = format!("d6:lengthi0e4:name{nothing}12:piece lengthi1e6:pieces0:e");
+            let info = parse(raw.as_bytes()).unwrap();
+            assert_eq!(info.name(), info.hash().to_string());
+        }
     }
 
     #[test]
@@ -441,10 +736,9 @@ mod tests {
             (error(b"d4:namei1e6:pieces0:e"), wrong("name", "a string")),
             (error(b"d6:piecesi1ee"), wrong("pieces", "a string")),
             (error(b"d4:name1:x4:name1:ye"), E::Twice("name")),
-            (error(b"d5:filesle6:lengthi1e4:name1:x6:pieces0:e"), E::LengthAndFiles),
             (error(b"d5:filesi1e4:name1:x6:pieces0:e"), wrong("files", "a list")),
             (single("1:1", "i16e", 20), wrong("length", "an integer")),
-            (single("i-1e", "i16e", 20), E::NegativeLength("x".into())),
+            (single("i-1e", "i16e", 20), E::NegativeLength("the file".into())),
             (single("i1e", "i0e", 20), E::Geometry(GeometryError::PieceLengthZero)),
             (single("i1e", "i-16e", 20), E::NegativePieceLength(-16)),
             (single("i1e", "i1099511627776e", 20), E::Geometry(GeometryError::PieceLengthTooLarge(1 << 40))),
@@ -455,13 +749,14 @@ mod tests {
             (files("i1e"), wrong("files", "a list of dictionaries")),
             (files("d6:lengthi1ee"), E::Missing("path")),
             (files("d4:pathl1:aee"), E::Missing("length")),
-            (files("d6:lengthi1e4:pathlee"), E::PathEmpty(0)),
-            (files("d6:lengthi1e4:pathl0:1:.ee"), E::PathEmpty(0)),
             (files("d6:lengthi1e4:path1:ae"), wrong("path", "a list of strings")),
             (files("d6:lengthi1e4:pathli1eee"), wrong("path", "a string")),
-            (files("d6:lengthi-1e4:pathl1:aee"), E::NegativeLength("a".into())),
+            (files("d6:lengthi-1e4:pathl1:aee"), E::NegativeLength("file 0".into())),
             (files(&"d6:lengthi9223372036854775807e4:pathl1:aee".repeat(2)), E::TotalTooLarge),
-            (files("d4:attr1:l6:lengthi1e4:pathl1:aee"), E::LinkWithLength("a".into())),
+            (
+                files("d6:lengthi99999999999999999999e4:pathl1:aee"),
+                E::Bencode(magnes_bencode::Error { kind: ErrorKind::BadInteger, position: 10 }),
+            ),
             (files(&format!("d6:lengthi1e4:pathl{}ee", "1:a".repeat(65))), E::PathTooDeep(0)),
             (
                 files(&format!("d6:lengthi1e4:pathl{}ee", format!("200:{}", "a".repeat(200)).repeat(11))),

@@ -1,4 +1,5 @@
-use super::{FileSelection, InfoHash, ParsePeerAddrError, ParseSelectionError, PeerAddr};
+use super::warning::{Warnings, quote};
+use super::{FileSelection, InfoHash, ParseWarning, PeerAddr};
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,10 +21,12 @@ pub struct Magnet {
     pub trackers: Vec<String>,
     /// Web seeds (`ws`), kept as text.
     pub web_seeds: Vec<String>,
-    /// The only files to fetch (`so`, BEP 53). `None` is all files.
+    /// The only files to fetch (`so`, BEP 53), as far as the torrent has them. `None` is all files.
     pub select_only: Option<FileSelection>,
     /// All other keys and values, decoded, in the order in which they came.
     pub other: Vec<(String, String)>,
+    /// What was passed over in reading.
+    pub warnings: Vec<ParseWarning>,
 }
 
 impl Magnet {
@@ -37,10 +40,11 @@ impl Magnet {
             web_seeds: Vec::new(),
             select_only: None,
             other: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
-    fn take(&mut self, key: String, value: String) -> Result<(), ParseMagnetError> {
+    fn take(&mut self, key: String, value: String, selection: &mut String, warnings: &mut Warnings) {
         // `tr.1=` numbers a key that occurs more than once; `x.pe` only looks alike.
         let name = match key.rsplit_once('.') {
             Some((name, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => name.to_ascii_lowercase(),
@@ -48,17 +52,29 @@ impl Magnet {
         };
         match name.as_str() {
             "dn" if self.display_name.is_none() => self.display_name = Some(value),
-            "tr" => self.trackers.push(value),
-            "ws" => self.web_seeds.push(value),
-            "x.pe" => match value.parse() {
+            "tr" => self.trackers.extend(url("tr", value, warnings)),
+            "ws" => self.web_seeds.extend(url("ws", value, warnings)),
+            "x.pe" => match value.trim().parse() {
                 Ok(peer) => self.peers.push(peer),
-                Err(source) => return Err(ParseMagnetError::Peer { text: value, source }),
+                Err(source) => warnings.push(ParseWarning::Peer { text: quote(&value), source }),
             },
-            "so" => self.select_only = Some(value.parse()?),
+            "so" => selection.extend([",", &value]),
             _ => self.other.push((key, value)),
         }
-        Ok(())
     }
+}
+
+/// A value that is an address; an empty one is passed over without a word.
+fn url(key: &'static str, value: String, warnings: &mut Warnings) -> Option<String> {
+    let text = value.trim();
+    if text.is_empty() {
+        return None;
+    }
+    if text.contains("://") {
+        return Some(text.to_owned());
+    }
+    warnings.push(ParseWarning::Url { key, text: quote(text) });
+    None
 }
 
 impl FromStr for Magnet {
@@ -68,14 +84,19 @@ impl FromStr for Magnet {
         if text.len() > MAGNET_LEN_MAX {
             return Err(ParseMagnetError::TooLong(text.len()));
         }
-        let mut topics = Topics::default();
+        let (mut topics, mut warnings) = (Topics::default(), Warnings::default());
         let mut magnet = Magnet::new(InfoHash::new([0; 20]));
+        // Several `so` add up.
+        let mut selection = String::new();
         for (key, value) in pairs_of(text)? {
             if !topics.take(&key, &value)? {
-                magnet.take(key, value)?;
+                magnet.take(key, value, &mut selection, &mut warnings);
             }
         }
-        magnet.info_hash = topics.info_hash()?;
+        magnet.info_hash = topics.info_hash(&mut warnings)?;
+        let left_out = |item: &str| warnings.push(ParseWarning::Selection(quote(item)));
+        magnet.select_only = FileSelection::parse_lenient(&selection, left_out);
+        magnet.warnings = warnings.into_vec();
         Ok(magnet)
     }
 }
@@ -99,7 +120,7 @@ impl fmt::Display for Magnet {
 /// Why a text is not a magnet link to a torrent that can be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseMagnetError {
-    /// It does not begin with `magnet:?`.
+    /// It does not begin with `magnet:`.
     #[error("not a magnet link: it has to begin with `magnet:?`")]
     NotMagnet,
     /// Longer than [`MAGNET_LEN_MAX`].
@@ -117,23 +138,15 @@ pub enum ParseMagnetError {
     /// Two `urn:btih:` that differ.
     #[error("the magnet link names two torrents, {0} and {1}: remove one `xt`")]
     TwoInfoHashes(InfoHash, InfoHash),
+    /// The hash of a v2 torrent in place of an info hash (BEP 52).
+    #[error("`{0}` is the hash of a BitTorrent v2 torrent (SHA-256): not supported yet, its v1 info hash is needed")]
+    V2Hash(String),
     /// Only a v2 hash (`urn:btmh:`, BEP 52).
     #[error("the torrent is BitTorrent v2 only: not supported yet (a hybrid link with `urn:btih:` works)")]
     V2Only,
     /// A link to what a publisher points to (`urn:btpk:`, BEP 46): a `PublisherLink`.
     #[error("the link names a publisher and no torrent (`urn:btpk:`, BEP 46): look up the torrent first")]
     PublicKey,
-    /// An `x.pe` that is not a host and a port.
-    #[error("the peer address `x.pe={text}` is wrong: {source}")]
-    Peer {
-        /// The value.
-        text: String,
-        /// What is wrong with it.
-        source: ParsePeerAddrError,
-    },
-    /// The value of `so` selects no files.
-    #[error(transparent)]
-    SelectOnly(#[from] ParseSelectionError),
 }
 
 /// Reads an info hash: 40 hexadecimal digits or 32 base32 characters, of either case.
@@ -148,10 +161,26 @@ pub fn parse_info_hash(text: &str) -> Option<InfoHash> {
     }
 }
 
+/// Why a text that stands for an info hash is none.
+pub(super) fn no_info_hash(text: &str) -> ParseMagnetError {
+    match is_v2_hash(text) {
+        true => ParseMagnetError::V2Hash(text.to_owned()),
+        false => ParseMagnetError::InfoHash(quote(text)),
+    }
+}
+
+/// Whether a text is a SHA-256 in hexadecimal digits, with its multihash prefix or without.
+pub(super) fn is_v2_hash(text: &str) -> bool {
+    let digits = if text.len() == 68 { text.strip_prefix("1220").unwrap_or_default() } else { text };
+    digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// What the `xt` and `xs` of a link point to.
 #[derive(Default)]
 struct Topics {
     info_hash: Option<InfoHash>,
+    /// What stands in place of an info hash, in the first of them.
+    broken: Option<String>,
     v2: bool,
     public_key: bool,
     foreign: Option<String>,
@@ -169,11 +198,13 @@ impl Topics {
         if urn.starts_with("urn:btmh:") {
             self.v2 = true;
         } else if urn.starts_with("urn:btih:") {
-            let text = &value["urn:btih:".len()..];
-            let hash = parse_info_hash(text).ok_or_else(|| ParseMagnetError::InfoHash(text.to_owned()))?;
-            match self.info_hash {
-                Some(first) if first != hash => return Err(ParseMagnetError::TwoInfoHashes(first, hash)),
-                _ => self.info_hash = Some(hash),
+            let text = value["urn:btih:".len()..].trim();
+            match (self.info_hash, parse_info_hash(text)) {
+                (Some(first), Some(hash)) if first != hash => {
+                    return Err(ParseMagnetError::TwoInfoHashes(first, hash));
+                }
+                (_, Some(hash)) => self.info_hash = Some(hash),
+                (_, None) => self.broken = self.broken.take().or_else(|| Some(text.to_owned())),
             }
         } else if !urn.starts_with("urn:btpk:") {
             self.foreign = Some(value.to_owned());
@@ -181,9 +212,15 @@ impl Topics {
         Ok(true)
     }
 
-    fn info_hash(self) -> Result<InfoHash, ParseMagnetError> {
+    fn info_hash(self, warnings: &mut Warnings) -> Result<InfoHash, ParseMagnetError> {
         match self {
-            Self { info_hash: Some(info_hash), .. } => Ok(info_hash),
+            Self { info_hash: Some(info_hash), broken, .. } => {
+                if let Some(text) = broken {
+                    warnings.push(ParseWarning::Topic(quote(&text)));
+                }
+                Ok(info_hash)
+            }
+            Self { broken: Some(text), .. } => Err(no_info_hash(&text)),
             Self { v2: true, .. } => Err(ParseMagnetError::V2Only),
             Self { public_key: true, .. } => Err(ParseMagnetError::PublicKey),
             Self { foreign: Some(foreign), .. } => Err(ParseMagnetError::ForeignTopic(foreign)),
@@ -195,7 +232,9 @@ impl Topics {
 /// The keys and values of a link, decoded.
 pub(super) fn pairs_of(text: &str) -> Result<impl Iterator<Item = (String, String)> + '_, ParseMagnetError> {
     let scheme = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("magnet:"));
-    let query = scheme.and_then(|_| text[7..].strip_prefix('?')).ok_or(ParseMagnetError::NotMagnet)?;
+    let query = scheme.and_then(|_| text.get(7..)).ok_or(ParseMagnetError::NotMagnet)?;
+    // `magnet:?` is the right form; some programs write `magnet://?`, or forget the question mark.
+    let query = query.trim_start_matches('/').trim_start_matches('?');
     let pairs = query.split('&').map(|pair| {
         // Links copied out of a page's source have `&amp;` between the pairs.
         let pair = pair.strip_prefix("amp;").unwrap_or(pair);
@@ -207,9 +246,8 @@ pub(super) fn pairs_of(text: &str) -> Result<impl Iterator<Item = (String, Strin
     Ok(pairs.filter(|(key, _)| !key.is_empty()))
 }
 
-/// Undoes percent encoding. A `%` that no two hexadecimal digits follow stays as it is, and what is not UTF-8 becomes
-/// U+FFFD. In a display name `+` stands for a space, as web forms write it.
-fn decode(text: &str, plus_is_space: bool) -> String {
+/// The bytes of a percent-encoded text.
+pub(super) fn decode_bytes(text: &str, plus_is_space: bool) -> Vec<u8> {
     let text = text.as_bytes();
     let mut bytes = Vec::with_capacity(text.len());
     let mut at = 0;
@@ -226,6 +264,13 @@ fn decode(text: &str, plus_is_space: bool) -> String {
         }
         at += 1;
     }
+    bytes
+}
+
+/// Undoes percent encoding. A `%` that no two hexadecimal digits follow stays as it is, and what is not UTF-8 becomes
+/// U+FFFD. In a display name `+` stands for a space, as web forms write it.
+pub(super) fn decode(text: &str, plus_is_space: bool) -> String {
+    let bytes = decode_bytes(text, plus_is_space);
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
@@ -290,7 +335,8 @@ mod tests {
         for (text, error) in [
             (String::new(), E::NotMagnet),
             ("http://example.org".into(), E::NotMagnet),
-            ("magnet:xt=urn:btih:".into(), E::NotMagnet),
+            ("magnet:xt=urn:btih:".into(), E::InfoHash(String::new())),
+            ("magnet:".into(), E::NoTopic),
             ("magnet:?".into(), E::NoTopic),
             ("magnet:?dn=x".into(), E::NoTopic),
             ("magnet:?xt=urn:sha1:ABC".into(), E::ForeignTopic("urn:sha1:ABC".into())),
@@ -303,15 +349,43 @@ mod tests {
             ),
             ("magnet:?xt=urn:btmh:1220ab".into(), E::V2Only),
             ("magnet:?xs=urn:btpk:ab&s=6e".into(), E::PublicKey),
-            (
-                format!("magnet:?xt=urn:btih:{HEX}&x.pe=nowhere"),
-                E::Peer { text: "nowhere".into(), source: ParsePeerAddrError::PortMissing },
-            ),
-            (format!("magnet:?xt=urn:btih:{HEX}&so=3-1"), E::SelectOnly("3-1".parse::<FileSelection>().unwrap_err())),
+            (format!("magnet:?xt=urn:btih:{}", "Ab".repeat(32)), E::V2Hash("Ab".repeat(32))),
+            (format!("magnet:?xt=urn:btih:1220{}", "ab".repeat(32)), E::V2Hash(format!("1220{}", "ab".repeat(32)))),
             (format!("magnet:?{}", "a".repeat(MAGNET_LEN_MAX)), E::TooLong(MAGNET_LEN_MAX + 8)),
         ] {
             assert_eq!(parse(&text), Err(error), "{text:.80}");
         }
+    }
+
+    #[test]
+    fn what_is_optional_and_odd_is_left_out_with_a_warning() {
+        let magnet = |more: &str| parse(&format!("magnet:?xt=urn:btih:{HEX}&{more}")).unwrap();
+        for peer in ["nowhere", "1.2.3.4", "::1:6881", "1.2.3.4:0", "1.2.3.4:x", "", "%00:1"] {
+            let found = magnet(&format!("x.pe={peer}&x.pe=1.2.3.4:5"));
+            assert_eq!(found.peers, ["1.2.3.4:5".parse().unwrap()], "{peer}");
+            assert!(matches!(found.warnings[..], [ParseWarning::Peer { .. }]), "{peer}");
+        }
+        for (so, files, warnings) in [
+            ("so=0&so=2", Some("0,2"), 0),
+            ("so=1,2,", Some("1-2"), 0),
+            ("so=1,%202", Some("1-2"), 0),
+            ("so=", None, 0),
+            ("so=3-1", None, 1),
+            ("so=0,x,2", Some("0,2"), 1),
+            ("so=0-99999999999", Some("0-4294967295"), 0),
+        ] {
+            let found = magnet(so);
+            assert_eq!(found.select_only.map(|files| files.to_string()).as_deref(), files, "{so}");
+            assert_eq!(found.warnings.len(), warnings, "{so}");
+        }
+        let found = magnet("tr=&tr=nowhere&tr=%20udp://a:1%20&ws=x&ws=http://w&xl=x&xl=99999999999999999999");
+        assert_eq!((found.trackers, found.web_seeds), (vec!["udp://a:1".to_owned()], vec!["http://w".to_owned()]));
+        assert_eq!(found.warnings.len(), 2);
+        let found = magnet("xt=urn:btih:short");
+        assert_eq!(found.info_hash, HEX.parse().unwrap());
+        assert_eq!(found.warnings, [ParseWarning::Topic("short".into())]);
+        let many = magnet(&(0..1000).map(|at| format!("so=x{at}&")).collect::<String>());
+        assert_eq!(many.warnings.len(), 32, "bounded");
     }
 
     #[test]
@@ -333,7 +407,7 @@ mod tests {
         ) {
             let mut magnet = Magnet::new(InfoHash::new(hash));
             magnet.display_name = name;
-            magnet.trackers = trackers;
+            magnet.trackers = trackers.iter().map(|tracker| format!("udp://{}", tracker.trim())).collect();
             let ranges = ranges.map(|ranges| {
                 ranges.iter().map(|(a, b)| format!("{}-{}", a.min(b), a.max(b))).collect::<Vec<_>>().join(",")
             });

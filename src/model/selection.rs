@@ -16,6 +16,42 @@ pub struct FileSelection {
 }
 
 impl FileSelection {
+    /// Reads the `so` of a magnet link, whose author may be anybody: blanks, empty items and ends beyond every index do no
+    /// harm, and what selects nothing is left out, each item of it told to `left_out`. `None` when nothing is selected.
+    pub(super) fn parse_lenient(text: &str, mut left_out: impl FnMut(&str)) -> Option<Self> {
+        let mut ranges = Vec::new();
+        for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            let (start, end) = item.split_once('-').unwrap_or((item, item));
+            match (index(start), index(end)) {
+                (Some(start), Some(end)) if start <= end && ranges.len() < RANGES_MAX => ranges.push(start..=end),
+                _ => left_out(item),
+            }
+        }
+        (!ranges.is_empty()).then(|| Self::of(ranges))
+    }
+
+    /// Those that a torrent of so many files has. All of them stay when it has none: that is for [`FileSelection::pieces`]
+    /// to say.
+    pub fn within(&self, files: usize) -> Self {
+        let Some(last) = files.checked_sub(1).and_then(|last| u32::try_from(last).ok()) else { return self.clone() };
+        let there = self.ranges.iter().filter(|range| *range.start() <= last);
+        let ranges: Vec<_> = there.map(|range| *range.start()..=last.min(*range.end())).collect();
+        if ranges.is_empty() { self.clone() } else { Self { ranges } }
+    }
+
+    /// Puts ranges in order and joins those that touch.
+    fn of(mut ranges: Vec<RangeInclusive<u32>>) -> Self {
+        ranges.sort_by_key(|range| *range.start());
+        ranges.dedup_by(|next, range| {
+            let touches = u64::from(*next.start()) <= u64::from(*range.end()) + 1;
+            if touches {
+                *range = *range.start()..=*range.end().max(next.end());
+            }
+            touches
+        });
+        Self { ranges }
+    }
+
     /// Whether the file with this index is one of them.
     pub fn contains(&self, file: u32) -> bool {
         let after = self.ranges.partition_point(|range| *range.start() <= file);
@@ -57,16 +93,15 @@ impl FromStr for FileSelection {
             }
             ranges.push(start..=end);
         }
-        ranges.sort_by_key(|range| *range.start());
-        ranges.dedup_by(|next, range| {
-            let touches = u64::from(*next.start()) <= u64::from(*range.end()) + 1;
-            if touches {
-                *range = *range.start()..=*range.end().max(next.end());
-            }
-            touches
-        });
-        Ok(Self { ranges })
+        Ok(Self::of(ranges))
     }
+}
+
+/// An index from 0; one that is too large for any torrent is beyond its end as well.
+fn index(text: &str) -> Option<u32> {
+    let text = text.trim();
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u32::MAX))
 }
 
 impl fmt::Display for FileSelection {
@@ -114,6 +149,34 @@ mod tests {
         for text in ["", ",", "1,", "3-2", "x", "-1", "1-", "4294967296"] {
             assert!(text.parse::<FileSelection>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn of_a_link_what_selects_nothing_is_left_out() {
+        for (text, read, left) in [
+            ("", None, &[][..]),
+            (",", None, &[]),
+            ("1,2,", Some("1-2"), &[]),
+            ("1, 2", Some("1-2"), &[]),
+            ("0,x,2", Some("0,2"), &["x"]),
+            ("3-1,-1,1-,+1", None, &["3-1", "-1", "1-", "+1"]),
+            ("0-99999999999", Some("0-4294967295"), &[]),
+        ] {
+            let mut told = Vec::new();
+            let found = FileSelection::parse_lenient(text, |item| told.push(item.to_owned()));
+            assert_eq!(found.map(|found| found.to_string()).as_deref(), read, "{text}");
+            assert_eq!(told, left, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_torrent_does_not_have_is_cut_off() {
+        let within = |text: &str, files| selection(text).within(files).to_string();
+        assert_eq!(within("0,9", 3), "0");
+        assert_eq!(within("1-4294967295", 3), "1-2");
+        assert_eq!(within("0-2", 3), "0-2");
+        assert_eq!(within("9", 3), "9", "nothing is there");
+        assert_eq!(within("9", 0), "9");
     }
 
     #[test]

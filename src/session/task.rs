@@ -237,6 +237,7 @@ impl SessionTask {
             existing: options.existing,
             overwrite: options.overwrite,
             selection: options.files,
+            link_selection: None,
             peers: options.peers,
             dht_nodes: Vec::new(),
             peer_id: self.peer_id,
@@ -252,7 +253,7 @@ impl SessionTask {
         match source {
             TorrentSource::Magnet(magnet) => {
                 config.peers.extend(magnet.peers);
-                config.selection = config.selection.or(magnet.select_only);
+                config.link_selection = magnet.select_only;
                 config.name = magnet.display_name;
             }
             TorrentSource::Metainfo(metainfo) => {

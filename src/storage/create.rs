@@ -11,7 +11,7 @@ use sha1::{Digest, Sha1};
 
 use super::limits::threads_max;
 use super::sys::{append_at, changed_ns};
-use crate::model::{INFO_LEN_MAX, NewFile, NewNameError, NewTorrent, check_names, piece_len_for};
+use crate::model::{INFO_LEN_MAX, NewFile, NewNameError, NewTorrent, Renamed, check_names, piece_len_for};
 
 /// Most files of one torrent that is made.
 const FILES_MAX: usize = 1_000_000;
@@ -112,6 +112,8 @@ pub struct HashedPath {
     pub pieces: Vec<u8>,
     /// What stands in the folder and is not shared.
     pub left_out: Vec<LeftOut>,
+    /// The names that other systems fold or refuse, and what they are there.
+    pub renamed_elsewhere: Vec<Renamed>,
 }
 
 /// Something that is no part of the torrent, and why.
@@ -144,7 +146,8 @@ pub enum LeftOutReason {
 /// The torrent of it: public, and with nothing that is not in the files.
 impl From<HashedPath> for NewTorrent {
     fn from(hashed: HashedPath) -> Self {
-        let HashedPath { folder: _, name, files, total_len, piece_len, pieces, left_out: _ } = hashed;
+        let HashedPath { folder: _, name, files, total_len, piece_len, pieces, left_out: _, renamed_elsewhere: _ } =
+            hashed;
         Self {
             name,
             files,
@@ -199,7 +202,7 @@ pub fn hash_path(
     }
     // Before hours of hashing.
     let below: &[NewFile] = if single { &[] } else { &files };
-    check_names(&name, below).map_err(|(index, source)| {
+    let renamed_elsewhere = check_names(&name, below).map_err(|(index, source)| {
         let path = index.map_or(&root, |index| &tree.files[index].path);
         CreateError::Name { path: path.clone(), source }
     })?;
@@ -214,7 +217,8 @@ pub fn hash_path(
     let pieces = tree.hash(piece_len, threads, progress)?;
     tree.check_unchanged()?;
     let folder = root.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-    Ok(HashedPath { folder, name, files: (!single).then_some(files), total_len, piece_len, pieces, left_out })
+    let files = (!single).then_some(files);
+    Ok(HashedPath { folder, name, files, total_len, piece_len, pieces, left_out, renamed_elsewhere })
 }
 
 /// Files one after the other, as the bytes of a torrent.
@@ -465,16 +469,23 @@ mod tests {
             hash_path(&folder.path().join("no"), None, None, THREADS, |_, _| ()),
             Err(CreateError::Io { .. })
         ));
-        for name in ["aux.c", "a\\b"] {
-            let path = folder.path().join(name);
-            std::fs::write(&path, "x").unwrap();
-            for shared in [folder.path(), &path] {
-                let refused = hash_path(shared, None, None, THREADS, |_, _| ());
-                let named = matches!(&refused, Err(CreateError::Name { path, .. }) if path.ends_with(name));
-                assert!(named, "{name}: {refused:?}");
-            }
-            std::fs::remove_file(path).unwrap();
+        let name = "_____padding_file_0_";
+        std::fs::write(folder.path().join(name), "x").unwrap();
+        let refused = hash_path(folder.path(), None, None, THREADS, |_, _| ());
+        let named = matches!(&refused, Err(CreateError::Name { path, .. }) if path.ends_with(name));
+        assert!(named, "{refused:?}");
+    }
+
+    #[test]
+    fn names_that_other_systems_refuse_are_shared_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["Makefile", "makefile", "aux.c", "a\\b"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
         }
+        let hashed = hash_path(folder.path(), None, None, THREADS, |_, _| ()).unwrap();
+        let elsewhere: Vec<&str> = hashed.renamed_elsewhere.iter().map(|renamed| &*renamed.to).collect();
+        // One of the two that differ in case, where they are two at all.
+        assert_eq!(elsewhere.iter().filter(|to| ["_aux.c", "a_b"].contains(to)).count(), 2, "{elsewhere:?}");
     }
 
     #[cfg(unix)]

@@ -1,7 +1,9 @@
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{Bitfield, Block, FileSelection, Info, SelectionError};
+use super::sys::os_name;
+use crate::model::{Bitfield, Block, FileSelection, Info, NameRules, SelectionError};
 
 /// Where the bytes of a torrent stand on the disk.
 #[derive(Debug)]
@@ -14,8 +16,8 @@ pub struct Layout {
 /// A file of the torrent on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayoutFile {
-    /// The components of its path below the folder, each safe.
-    pub components: Vec<String>,
+    /// The components of its path below the folder, each a name and no more.
+    pub components: Vec<OsString>,
     /// Length in bytes.
     pub len: u64,
     /// Offset in bytes of its first byte from the start of the torrent.
@@ -49,22 +51,26 @@ pub struct Span {
 }
 
 impl Layout {
-    /// The layout of a torrent in `folder`: its one file there, or its own folder there with the files in it.
+    /// The layout of a torrent in `folder`: its one file there, or its own folder there with the files in it. The names are
+    /// those of the torrent, as far as folders of this system take them.
     pub fn new(folder: &Path, info: Arc<Info>) -> Self {
-        let single = info.is_single_file();
+        Self::with_rules(folder, info, NameRules::default())
+    }
+
+    /// The same in a folder that does not take every name.
+    pub fn with_rules(folder: &Path, info: Arc<Info>, rules: NameRules) -> Self {
+        let (own, paths) = info.names_under(rules);
+        let own = (!info.is_single_file()).then(|| os_name(&own));
         let files = info
             .files()
             .iter()
-            .map(|file| {
-                let own = (!single).then(|| info.name().to_owned());
-                let components = own.into_iter().chain(file.path.split('/').map(str::to_owned)).collect();
-                LayoutFile {
-                    components,
-                    len: file.len,
-                    offset: file.offset,
-                    padding: file.padding,
-                    wanted: Wanted::Whole,
-                }
+            .zip(paths)
+            .map(|(file, path)| LayoutFile {
+                components: own.iter().cloned().chain(path.split(|byte| *byte == b'/').map(os_name)).collect(),
+                len: file.len,
+                offset: file.offset,
+                padding: file.padding,
+                wanted: Wanted::Whole,
             })
             .collect();
         Self { info, folder: folder.to_path_buf(), files }
@@ -101,6 +107,12 @@ impl Layout {
     /// The files in the order of their bytes.
     pub fn files(&self) -> &[LayoutFile] {
         &self.files
+    }
+
+    /// The whole path of the torrent's one file, or of its own folder.
+    pub fn own_path(&self) -> PathBuf {
+        // There is a file, and its path begins with that name.
+        self.folder.join(&self.files[0].components[0])
     }
 
     /// The whole path of a file.

@@ -49,6 +49,8 @@ pub(crate) struct TorrentTaskConfig {
     pub(crate) overwrite: bool,
     /// The files to fetch; `None`: all.
     pub(crate) selection: Option<FileSelection>,
+    /// The files that a link asks for, unless the user named others: those that the torrent has.
+    pub(crate) link_selection: Option<FileSelection>,
     pub(crate) peers: Vec<PeerAddr>,
     /// DHT nodes that the `.torrent` file names.
     pub(crate) dht_nodes: Vec<PeerAddr>,

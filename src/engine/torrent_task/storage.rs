@@ -24,17 +24,23 @@ impl TorrentTask {
             pieces: info.geometry().piece_count(),
             files: info.files().len(),
         });
+        info.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        let renamed = info.renamed().count();
+        if renamed > 0 {
+            tracing::warn!(renamed, "names of the torrent that no disk takes were changed");
+        }
         self.config.name = Some(info.name().to_owned());
         self.config.info = Some(info.clone());
         if self.is_private() {
             self.discovery = None;
             self.torrent.leave_dht();
         }
+        let linked = self.config.link_selection.as_ref().map(|selection| selection.within(info.files().len()));
         let config = OpeningConfig {
             folder: self.config.folder.clone(),
             existing: self.config.existing,
             overwrite: self.config.overwrite,
-            selection: self.config.selection.clone(),
+            selection: self.config.selection.clone().or(linked),
             resume_path: self.keeper.path().cloned(),
             threads: self.disk.thread_count(),
         };

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file opens, reads and writes files")]
 #![cfg_attr(unix, allow(dead_code, reason = "elsewhere in use; here its tests run"))]
 
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -11,7 +12,7 @@ use super::Access;
 
 /// Opens a plain file below a folder, or makes it with its folders, as `access` says. Where links are not followed, none is,
 /// unless it takes a folder's place between the look and the step.
-pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], access: Access) -> io::Result<File> {
+pub(in crate::storage) fn open_beneath(folder: &Path, components: &[OsString], access: Access) -> io::Result<File> {
     let (name, parents) = components.split_last().ok_or(io::ErrorKind::InvalidInput)?;
     let write = access == Access::Write;
     let look = |path: &Path| if access == Access::Read { path.metadata() } else { path.symlink_metadata() };
@@ -55,6 +56,11 @@ pub(in crate::storage) fn is_out_of_files(_: &io::Error) -> bool {
 pub(in crate::storage) fn file_id(metadata: &Metadata) -> Option<(u64, i64)> {
     let born = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some((0, i64::try_from(born.as_nanos()).ok()?))
+}
+
+/// A file name of these bytes, as far as they are text.
+pub(in crate::storage) fn os_name(name: &[u8]) -> OsString {
+    String::from_utf8_lossy(name).into_owned().into()
 }
 
 /// Locks nothing: what such systems lock, nobody else can read or write, not even through another handle of this process.
@@ -117,7 +123,7 @@ mod tests {
     use super::*;
     use crate::storage::sys;
 
-    type Open = fn(&Path, &[String], Access) -> io::Result<File>;
+    type Open = fn(&Path, &[OsString], Access) -> io::Result<File>;
     type Write = fn(&File, &[&[u8]], u64) -> io::Result<()>;
     type Append = fn(&File, &mut Vec<u8>, usize, u64) -> io::Result<()>;
 
@@ -125,8 +131,8 @@ mod tests {
     const WAYS: [(Open, Write, Append); 2] =
         [(sys::open_beneath, sys::write_all_at, sys::append_at), (open_beneath, write_all_at, append_at)];
 
-    fn path(components: &[&str]) -> Vec<String> {
-        components.iter().map(|component| (*component).to_owned()).collect()
+    fn path(components: &[&str]) -> Vec<OsString> {
+        components.iter().map(|component| (*component).into()).collect()
     }
 
     #[test]

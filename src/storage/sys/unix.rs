@@ -1,8 +1,10 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file opens, reads and writes files")]
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -21,7 +23,7 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLO
 
 /// Opens a plain file below a folder, or makes it with its folders, as `access` says. Where links are not followed, the path
 /// is walked folder by folder.
-pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], access: Access) -> io::Result<File> {
+pub(in crate::storage) fn open_beneath(folder: &Path, components: &[OsString], access: Access) -> io::Result<File> {
     let (name, parents) = components.split_last().ok_or(io::ErrorKind::InvalidInput)?;
     // Not blocking: a pipe that stands there must not hold the thread.
     let flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -56,7 +58,7 @@ pub(in crate::storage) fn open_beneath(folder: &Path, components: &[String], acc
     plain(openat(&parent, name, how | flags | follow, Mode::from_raw_mode(0o666)))
 }
 
-fn is_link(parent: &OwnedFd, name: &str) -> bool {
+fn is_link(parent: &OwnedFd, name: &OsStr) -> bool {
     let found = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
     found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
 }
@@ -93,6 +95,11 @@ pub(in crate::storage) fn file_id(metadata: &Metadata) -> Option<(u64, i64)> {
     let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
     let born_ns = born.and_then(|born| i64::try_from(born.as_nanos()).ok()).unwrap_or_default();
     Some((metadata.ino(), born_ns))
+}
+
+/// A file name of these bytes.
+pub(in crate::storage) fn os_name(name: &[u8]) -> OsString {
+    OsStr::from_bytes(name).to_owned()
 }
 
 /// Locks a file against others that do the same, as long as it is open. `false`: somebody else has it.

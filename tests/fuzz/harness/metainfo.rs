@@ -33,7 +33,8 @@ fn reread(metainfo: &Metainfo) -> Info {
 }
 
 fn assert_same(a: &Info, b: &Info) {
-    assert_eq!((a.hash(), a.name(), a.is_private()), (b.hash(), b.name(), b.is_private()));
+    // How names are shown depends on the file around the dictionary.
+    assert_eq!((a.hash(), a.name_bytes(), a.is_private()), (b.hash(), b.name_bytes(), b.is_private()));
     assert_eq!((a.geometry(), a.is_single_file()), (b.geometry(), b.is_single_file()));
     assert_eq!(a.files(), b.files());
 }
@@ -80,11 +81,13 @@ fn assert_layout(info: Info) {
 /// A text is a link or an error, and a link that is printed and read is the same link.
 pub(crate) fn magnet(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
-    let _ = Source::parse(&text);
+    let _ = Source::parse(&*text);
     if let Ok(link) = text.parse::<PublisherLink>() {
         assert_eq!(link.to_string().parse(), Ok(link));
     }
-    let Ok(magnet) = text.parse::<Magnet>() else { return };
+    let Ok(mut magnet) = text.parse::<Magnet>() else { return };
+    // What was passed over in reading is not printed again.
+    magnet.warnings.clear();
     let printed = magnet.to_string();
     // What is not ASCII grows when it is printed.
     if printed.len() <= MAGNET_LEN_MAX {
