@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_path_longer_than_the_system_takes_at_once_is_written_and_read() {
         let folder = tempfile::tempdir().unwrap();
-        let components: Vec<String> = (0..20).map(|index| format!("{index:0250}")).collect();
+        let components: Vec<OsString> = (0..20).map(|index| format!("{index:0250}").into()).collect();
         let file = open_beneath(folder.path(), &components, Access::Write).unwrap();
         write_all_at(&file, &[b"x"], 0).unwrap();
         for access in [Access::Read, Access::ReadOwn] {
