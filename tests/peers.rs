@@ -1,7 +1,11 @@
 //! The real program and peers that behave as some clients do: busy, forgetful, slow to tell, or lying.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, reason = "a test ends at what it cannot have")]
-#![allow(clippy::disallowed_methods, reason = "the test reads the clock and makes files")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the test reads the clock, makes files and is a peer"
+)]
 
 #[path = "program/peer.rs"]
 mod peer;
