@@ -1,5 +1,7 @@
 //! A peer of another client, written out: it has everything, and a script decides what it answers.
 #![allow(dead_code, reason = "each test file uses its share")]
+#![allow(clippy::unwrap_used, reason = "a test ends at what it cannot have")]
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a scripted peer has a socket")]
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
