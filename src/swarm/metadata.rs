@@ -195,6 +195,12 @@ impl MetadataFetch {
         late.chain(rested).chain(turn).chain(self.give_up_at()).min()
     }
 
+    /// Whether a peer was asked for a piece.
+    pub(super) fn has_asked(&mut self, peer: PeerKey, index: u32) -> bool {
+        let piece = self.assembly_of(peer).and_then(|assembly| assembly.pieces.get(index as usize));
+        piece.is_some_and(|piece| piece.asked.iter().any(|asked| asked.peer == peer))
+    }
+
     /// A piece arrived. It counts only when it was asked for and has the right length.
     pub(super) fn handle_data(&mut self, now: Instant, peer: PeerKey, index: u32, data: Bytes) -> Outcome {
         let Some(assembly) = self.assembly_of(peer) else { return Outcome::Incomplete };
@@ -568,6 +574,7 @@ mod tests {
         fetch.handle_claim(EVE, 0);
         fetch.handle_claim(EVE, METADATA_LEN_MAX + 1);
         assert_eq!(fetch.peer_count(), 0);
+        assert!(!fetch.has_asked(EVE, 0));
         assert_eq!(fetch.handle_data(now, EVE, 0, piece_of(&whole, 0)), Outcome::Incomplete);
         fetch.handle_claim(BOB, LEN);
         assert_eq!(fetch.handle_data(now, EVE, 0, piece_of(&whole, 0)), Outcome::Incomplete);

@@ -56,7 +56,10 @@ impl Torrent {
         if self.has_metadata() {
             return self.charge(now, key, flood::METADATA_UNWANTED);
         }
-        self.down.add(now, data.len() as u64);
+        // What was not asked for is no progress, whatever its rate.
+        if self.metadata.has_asked(key, piece) {
+            self.down.add(now, data.len() as u64);
+        }
         match self.metadata.handle_data(now, key, piece, data) {
             Outcome::Incomplete => {}
             Outcome::Complete(info_raw) => {
