@@ -34,6 +34,11 @@ pub(crate) struct GetArgs {
     /// Without this, such files are taken for your own: they are left alone, and the command ends with 4.
     #[arg(long)]
     overwrite: bool,
+    /// Give files names that work on every system, for a folder that others read, too (a share, a stick): `aux.c` becomes
+    /// `_aux.c`, of `README` and `readme` the second `readme.1`. Without this, names stay as the torrent has them as far as
+    /// the folder takes them. Give it again to go on with such a download.
+    #[arg(long)]
+    portable_names: bool,
     #[command(flatten)]
     network: NetworkArgs,
     /// Go on seeding when complete, until Ctrl-C.
@@ -55,6 +60,7 @@ pub(crate) fn run(args: GetArgs) -> Outcome {
     }
     let mut options = AddOptions::new(args.output);
     options.overwrite = args.overwrite;
+    options.portable_names = args.portable_names;
     options.peers.clone_from(&args.network.peer);
     options.files = args.files;
     let goal = if args.seed { Goal::CompleteAndSeed } else { Goal::Complete };

@@ -28,6 +28,9 @@ pub(crate) struct SeedArgs {
     /// Folder in which the data of the .torrent file stand. Default: the folder of the .torrent file.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The data of the .torrent file stand under the names that `get --portable-names` gives.
+    #[arg(long)]
+    portable_names: bool,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -37,6 +40,7 @@ pub(crate) struct SeedArgs {
 pub(crate) fn run(args: SeedArgs) -> Outcome {
     let json = args.report.json;
     let (metainfo, mut options) = prepare(&args).map_err(|failure| failure.told_as_json(json))?;
+    options.portable_names = args.portable_names;
     options.peers.clone_from(&args.network.peer);
     let magnet = metainfo.magnet().to_string();
     Job {

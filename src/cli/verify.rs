@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use magnes::model::{Block, Info, PieceIndex};
-use magnes::storage::{Checked, DiskError, ExistingData, Layout, check_all, len_on_disk, survey};
+use magnes::storage::{Checked, DiskError, ExistingData, FitNames, Layout, check_all, fit, len_on_disk, survey};
 
 use super::Outcome;
 use super::exit::Exit;
@@ -25,12 +25,16 @@ pub(crate) struct VerifyArgs {
     /// Folder in which its file or folder stands; that folder itself, or the file, is understood too.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
+    /// The data stand under the names that `get --portable-names` gives.
+    #[arg(long)]
+    portable_names: bool,
 }
 
 pub(crate) fn run(args: VerifyArgs) -> Outcome {
     let info = Arc::new(read_metainfo(&args.torrent)?.info);
     let folder = data_folder(args.folder, &info);
-    let layout = Arc::new(Layout::new(&folder, info.clone()));
+    let how = if args.portable_names { FitNames::Portable } else { FitNames::Look };
+    let layout = Arc::new(fit(&folder, info.clone(), how));
     let checked = check(&layout);
     let missing = pieces_by_file(&layout, checked.have.missing().filter(|piece| !checked.unreadable.contains(*piece)));
     let unread = pieces_by_file(&layout, checked.unreadable.iter());

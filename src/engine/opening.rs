@@ -9,7 +9,9 @@ use tokio::task::JoinHandle;
 use super::keeper;
 use super::progress::TorrentError;
 use crate::model::{Bitfield, FileSelection, Info, PieceIndex};
-use crate::storage::{DiskError, ExistingData, Layout, Resume, Settled, Survey, Verdict, settle, survey};
+use crate::storage::{
+    DiskError, ExistingData, FitNames, Layout, Resume, Settled, Survey, Verdict, fit, settle, survey,
+};
 
 /// Checks that one disk thread has in its queue: enough to keep it busy.
 const CHECKS_PER_THREAD: usize = 4;
@@ -55,6 +57,7 @@ pub(super) struct OpeningConfig {
     pub(super) folder: PathBuf,
     pub(super) existing: ExistingData,
     pub(super) overwrite: bool,
+    pub(super) portable_names: bool,
     pub(super) selection: Option<FileSelection>,
     pub(super) resume_path: Option<PathBuf>,
     /// Disk threads.
@@ -65,9 +68,14 @@ impl Opening {
     /// Looks at the files.
     pub(super) fn start(info: Arc<Info>, config: OpeningConfig) -> Self {
         let piece_count = info.geometry().piece_count();
-        let OpeningConfig { folder, existing, overwrite, selection, resume_path, threads } = config;
+        let OpeningConfig { folder, existing, overwrite, portable_names, selection, resume_path, threads } = config;
         let task = tokio::task::spawn_blocking(move || {
-            let mut layout = Layout::new(&folder, info);
+            let mut layout = match (existing, portable_names) {
+                // They are hashed under the names that they have.
+                (ExistingData::Verified, _) => Layout::new(&folder, info),
+                (_, true) => fit(&folder, info, FitNames::Portable),
+                (_, false) => fit(&folder, info, FitNames::Try),
+            };
             let wanted = selection.map(|selection| layout.select(&selection)).transpose()?;
             let survey = survey(&layout, existing, resume_path.as_deref());
             Ok(Step::Surveyed(Surveyed { layout: Arc::new(layout), wanted, survey }))

@@ -610,7 +610,16 @@ mod tests {
     fn a_component_of_nothing_gets_a_substitute() {
         assert_eq!(paths("d6:lengthi1e4:pathl0:eed6:lengthi1e4:pathl2:..1:.1:xee", 1), ["_", "_.1/_/x"]);
         assert_eq!(paths("d6:lengthi1e4:pathlee", 1), ["_"]);
-        assert_eq!(paths("d6:lengthi1e4:pathl1:/2://ee", 1), ["_/__"]);
+        for (path, expected) in [
+            ("1:/2://", "_/__"),
+            ("2:..2:..3:bar", "_/_/bar"),
+            ("18:foo/../../../bar//", "foo_.._.._.._bar__"),
+            ("8:/foobar/", "_foobar_"),
+            ("3:a\0b", "a_b"),
+            ("4:\\\\..", "\\\\.."),
+        ] {
+            assert_eq!(paths(&format!("d6:lengthi1e4:pathl{path}ee"), 1), [expected], "{path}");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub use magnes_dht::InfoHash;
 pub use magnet::{MAGNET_LEN_MAX, Magnet, ParseMagnetError, parse_info_hash};
 pub use metainfo::Metainfo;
 pub use names::NameRules;
+pub(crate) use names::other_forms;
 pub use peer_addr::{ParsePeerAddrError, PeerAddr, is_local};
 pub use peer_id::PeerId;
 pub use publisher::{ParsePublisherLinkError, PublisherLink};

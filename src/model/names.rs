@@ -86,14 +86,21 @@ fn portable(raw: &[u8]) -> String {
         name.extend(valid.valid().chars().map(|c| if refused(c) { '_' } else { c }));
         name.extend((!valid.invalid().is_empty()).then_some('_'));
     }
-    let mut bytes = name.into_bytes();
-    // Before the end is looked at; one byte is left for the underscore.
-    shorten(&mut bytes, COMPONENT_LEN_MAX - 1);
-    let mut name = String::from_utf8(bytes).unwrap_or_default();
-    name.truncate(name.trim_end_matches([' ', '.']).len());
+    name = shorten_portable(name);
     if is_device(&name) {
         name.insert(0, '_');
+        name = shorten_portable(name);
     }
+    name
+}
+
+/// Short enough, and without the blanks and dots at the end that Windows takes away.
+fn shorten_portable(name: String) -> String {
+    let mut bytes = name.into_bytes();
+    shorten(&mut bytes, COMPONENT_LEN_MAX);
+    // It is not cut within a character.
+    let mut name = String::from_utf8(bytes).unwrap_or_default();
+    name.truncate(name.trim_end_matches([' ', '.']).len());
     name
 }
 
@@ -254,6 +261,12 @@ fn with_number(name: &[u8], number: u32) -> Vec<u8> {
     numbered
 }
 
+/// The other ways to compose the letters of a name that has letters with marks: under them its data may stand on the disk.
+pub(crate) fn other_forms(name: &str) -> impl Iterator<Item = String> + '_ {
+    let forms = (!name.is_ascii()).then(|| [name.nfc().collect::<String>(), name.nfd().collect()]);
+    forms.into_iter().flatten().filter(move |form| form != name && form.len() <= COMPONENT_LEN_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,6 +307,7 @@ mod tests {
             (b"console", Some("console")),
             (b"\xff", Some("_")),
             ("a\u{200e}b".as_bytes(), Some("a\u{200e}b")),
+            (&[b'n'; 255], Some(&*"n".repeat(255))),
         ] {
             let found = component(raw, NameRules::PORTABLE).map(|name| String::from_utf8(name).unwrap());
             assert_eq!(found.as_deref(), name, "{}", raw.escape_ascii());
@@ -343,6 +357,15 @@ mod tests {
         assert_eq!(place(&mut names, &["e\u{301}"]).unwrap(), "e\u{301}.1", "composed in another way");
         assert_eq!(place(&mut names, &["x"]).unwrap(), "x");
         assert_eq!(place(&mut names, &["x\u{200e}"]).unwrap(), "x\u{200e}.1");
+    }
+
+    #[test]
+    fn both_forms_of_a_name_are_known() {
+        let forms = |name: &str| other_forms(name).collect::<Vec<_>>();
+        assert_eq!(forms("\u{e9}"), ["e\u{301}"]);
+        assert_eq!(forms("e\u{301}"), ["\u{e9}"]);
+        assert_eq!(forms("e"), [""; 0]);
+        assert_eq!(forms("\u{65e5}"), [""; 0]);
     }
 
     #[test]

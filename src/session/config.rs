@@ -57,11 +57,21 @@ pub struct AddOptions {
     /// than its own. Without this, such files are the user's, and the torrent fails with
     /// [`DiskError::Foreign`](crate::storage::DiskError::Foreign) or `TooLong`.
     pub overwrite: bool,
+    /// Whether files get names that work on every system. Otherwise they get those of the torrent, as far as the folder
+    /// takes them.
+    pub portable_names: bool,
 }
 
 impl AddOptions {
     /// Into `folder`, with nothing else known.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), peers: Vec::new(), files: None, existing: ExistingData::Resume, overwrite: false }
+        Self {
+            folder: folder.into(),
+            peers: Vec::new(),
+            files: None,
+            existing: ExistingData::Resume,
+            overwrite: false,
+            portable_names: false,
+        }
     }
 }

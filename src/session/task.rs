@@ -236,6 +236,7 @@ impl SessionTask {
             folder: options.folder,
             existing: options.existing,
             overwrite: options.overwrite,
+            portable_names: options.portable_names,
             selection: options.files,
             link_selection: None,
             peers: options.peers,

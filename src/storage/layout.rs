@@ -76,6 +76,11 @@ impl Layout {
         Self { info, folder: folder.to_path_buf(), files }
     }
 
+    /// Gives a file another path below the folder.
+    pub(super) fn rename(&mut self, file: usize, components: Vec<OsString>) {
+        self.files[file].components = components;
+    }
+
     /// Limits what is fetched to some of the files. Returns the pieces that they need.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod open;
 
 mod write_lock;
 
+mod fit;
 mod foreign;
 mod handles;
 mod job;
@@ -33,6 +34,7 @@ pub use check::{Checked, check_all};
 pub use create::{CreateError, HashedPath, LeftOut, LeftOutReason, hash_path};
 pub use error::DiskError;
 pub use existing::{ExistingData, Survey, survey};
+pub use fit::{FitNames, fit};
 pub use job::{Done, Job, StoreId, Verdict};
 pub use layout::{Layout, LayoutFile, Span};
 pub use limits::{connections_max, is_out_of_files};

@@ -47,6 +47,8 @@ pub(crate) struct TorrentTaskConfig {
     pub(crate) existing: ExistingData,
     /// Whether files that may be the user's own are written over.
     pub(crate) overwrite: bool,
+    /// Whether files get names that work on every system.
+    pub(crate) portable_names: bool,
     /// The files to fetch; `None`: all.
     pub(crate) selection: Option<FileSelection>,
     /// The files that a link asks for, unless the user named others: those that the torrent has.

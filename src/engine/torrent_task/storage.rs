@@ -40,6 +40,7 @@ impl TorrentTask {
             folder: self.config.folder.clone(),
             existing: self.config.existing,
             overwrite: self.config.overwrite,
+            portable_names: self.config.portable_names,
             selection: self.config.selection.clone().or(linked),
             resume_path: self.keeper.path().cloned(),
             threads: self.disk.thread_count(),
