@@ -359,6 +359,7 @@ impl Node {
         self.stats.traffic.errors_in += 1;
         tracing::debug!(%from, code, "a node refused a query");
         self.handle_heard(now, socket);
+        self.faces[socket.0].silent.remove(from);
         self.faces[socket.0].routers.answered(&from);
         match found.purpose {
             Purpose::Store(operation) => {

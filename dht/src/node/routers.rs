@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Routers that are kept.
+/// Routers that are kept. The names of a long-lived node's hosts lead to other addresses over the years.
 const ROUTERS_MAX: usize = 64;
 
 /// How it went with an address to begin with.
@@ -31,13 +31,22 @@ struct Router {
 }
 
 impl Routers {
-    /// Keeps an address; returns whether it was not known, and there was room.
+    /// Keeps an address; returns whether it was not known. When there are too many, the one goes that is silent for longest,
+    /// or else the oldest.
     pub(super) fn insert(&mut self, addr: SocketAddr) -> bool {
-        let is_new = self.0.len() < ROUTERS_MAX && !self.contains(&addr);
-        if is_new {
-            self.0.push(Router { addr, state: RouterState::NotAsked });
+        if self.contains(&addr) {
+            return false;
         }
-        is_new
+        if self.0.len() >= ROUTERS_MAX {
+            let silent = |(at, router): (usize, &Router)| match router.state {
+                RouterState::Silent { since } => Some((since, at)),
+                _ => None,
+            };
+            let gone = self.0.iter().enumerate().filter_map(silent).min().map_or(0, |(_, at)| at);
+            self.0.remove(gone);
+        }
+        self.0.push(Router { addr, state: RouterState::NotAsked });
+        true
     }
 
     pub(super) fn len(&self) -> usize {
@@ -74,5 +83,25 @@ impl Routers {
         if let Some(router) = self.0.iter_mut().find(|router| router.addr == *addr) {
             router.state = RouterState::Answered;
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests begin somewhere in time")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_moves_again_and_again_is_followed_and_who_is_silent_goes_first() {
+        let addr = |number: u16| SocketAddr::from(([9, 9, 9, 9], number));
+        let now = Instant::now();
+        let mut routers = Routers::default();
+        let most = ROUTERS_MAX as u16;
+        (1..=most).for_each(|number| assert!(routers.insert(addr(number))));
+        routers.asked(now, &addr(5));
+        assert!(routers.insert(addr(most + 1)) && !routers.contains(&addr(5)) && routers.contains(&addr(1)));
+        assert!(routers.insert(addr(most + 2)) && !routers.contains(&addr(1)));
+        assert!(!routers.insert(addr(most + 2)), "known");
+        assert_eq!(routers.len(), ROUTERS_MAX);
     }
 }
