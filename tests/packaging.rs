@@ -51,6 +51,21 @@ fn the_unit_starts_a_node_with_options_that_exist() {
 }
 
 #[test]
+fn what_is_installed_has_no_symbols_and_the_build_for_profilers_has() {
+    let manifest = file("Cargo.toml");
+    let profile = |name: &str| -> String {
+        let (_, section) = manifest.split_once(&format!("[profile.{name}]\n")).unwrap();
+        section.split("\n[").next().unwrap().to_owned()
+    };
+    let (release, profiling) = (profile("release"), profile("profiling"));
+    assert!(release.contains("strip = \"symbols\"") && !release.contains("debug ="), "{release}");
+    assert!(
+        profiling.contains("strip = \"none\"") && profiling.contains("debug = \"line-tables-only\""),
+        "{profiling}"
+    );
+}
+
+#[test]
 fn the_image_starts_a_node_with_options_that_exist() {
     let image = file("packaging/Containerfile");
     let words: Vec<String> = serde_json::from_str(rest_of_line(&image, "CMD ")).unwrap();

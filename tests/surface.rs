@@ -110,6 +110,8 @@ fn a_state_folder_is_a_help_and_no_condition() {
         let warning = ended.stderr.lines().next().unwrap_or_default();
         assert!(warning.starts_with("warning: ") && warning.contains("--state-dir"), "{script}: {ended:?}");
     }
+    let quiet = by(r#"exec "$@" -q --state-dir file/below"#, get.iter().chain(&LOCAL), home);
+    assert!(quiet.code == Some(0) && quiet.stderr.is_empty(), "a warning is no error: {quiet:?}");
     let node = ["node", "--no-bootstrap", "--listen", "127.0.0.1:0", "--json", "--state-dir", "file/below"];
     let node = Program::start(node, home);
     node.line_with("\"listening\"");
