@@ -206,18 +206,22 @@ fn why_nobody_is_found_is_said() {
     // A label of more than 63 bytes: no resolver asks anybody for it.
     let unknown = format!("{}.invalid:6881", "x".repeat(64));
     let get = |source: &str, more: &[&str]| {
-        let args = ["get", source, "-o", "out", "--listen", "127.0.0.1:0", "--timeout", "2"];
-        run(args.iter().chain(more), home)
+        let args = ["get", source, "-o", "out", "--listen", "127.0.0.1:0", "--json"];
+        Program::start(args.iter().chain(more), home)
     };
-    for (ended, reason) in [
-        (get("data.torrent", &["--bootstrap", "127.0.0.1:1"]), "it is private, the DHT is not used: give --peer"),
-        (get(HASH, &["--no-dht"]), "the DHT is not used: give --peer"),
-        (get(HASH, &["--bootstrap", &unknown]), "this machine seems to be offline"),
-    ] {
-        assert_eq!(ended.code, Some(3), "{ended:?}");
-        let last = ended.stderr.lines().last().unwrap_or_default();
-        assert!(last.starts_with("magnes: not complete after 2 s: ") && last.contains(reason), "{ended:?}");
-    }
+    let private = "no peers found yet: it is private, the DHT is not used: give --peer";
+    get("data.torrent", &["--bootstrap", "127.0.0.1:1"]).line_with(private);
+    get(HASH, &["--no-dht"]).line_with("no peers found yet: the DHT is not used: give --peer");
+    get(HASH, &["--bootstrap", &unknown]).line_with("this machine seems to be offline");
+    let ended = get("data.torrent", &["--bootstrap", "127.0.0.1:1", "--timeout", "2"]).end();
+    let message = format!("magnes: not complete after 2 s: {private}; what was downloaded is kept");
+    assert_eq!((ended.code, ended.stderr.lines().last()), (Some(3), Some(message.as_str())), "{ended:?}");
+    let publisher = format!("magnet:?xs=urn:btpk:{}", "ab".repeat(32));
+    let publisher = get(&publisher, &["--bootstrap", &unknown, "--timeout", "2"]).end();
+    assert!(
+        publisher.code == Some(3) && publisher.stderr.contains("this machine seems to be offline"),
+        "{publisher:?}"
+    );
     let asked = run(["dht", "get-peers", HASH, "--bootstrap", &unknown, "--timeout", "2"], home);
     assert!(asked.code == Some(3) && asked.stderr.contains("this machine seems to be offline"), "{asked:?}");
 }
@@ -227,12 +231,12 @@ fn a_hangup_ends_a_seed_as_sigterm_does_and_under_nohup_nothing() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
     make_torrent(home, &[]);
-    let (seed, _) = start_seed(home);
+    let args = ["seed", "data.torrent", "--json"];
+    let seed = Program::start(args.iter().chain(&LOCAL), home);
     seed.line_with("\"complete\"");
     seed.signal("HUP");
     assert_eq!(seed.end().code, Some(0));
     // As `nohup` starts it.
-    let args = ["seed", "data.torrent", "--json"];
     let seed = Program::start_by(r#"trap "" HUP; exec "$@""#, args.iter().chain(&LOCAL), home);
     seed.line_with("\"complete\"");
     seed.signal("HUP");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use magnes::model::{Magnet, PublisherLink};
 use magnes::session::{AddOptions, Config, Phase, Progress, Session, TorrentEvent, TorrentHandle, TorrentSource};
+use magnes_dht::is_unresolved;
 use tokio::runtime;
 
 use super::Outcome;
@@ -121,8 +122,10 @@ async fn look_up(
         }
         () = sleep(timeout) => {
             let readiness = dht.readiness().await.map(|readiness| readiness.to_string()).unwrap_or_default();
+            let is_offline = is_unresolved(&dht.bootstrap_hosts().await.unwrap_or_default());
+            let offline = if is_offline { "; this machine seems to be offline" } else { "" };
             let seconds = timeout.unwrap_or_default().as_secs();
-            let why = format!("what the publisher points to was not found in {seconds} s: {readiness}");
+            let why = format!("what the publisher points to was not found in {seconds} s: {readiness}{offline}");
             Err(Failure::new(Exit::TimedOut, why))
         }
     }

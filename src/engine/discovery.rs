@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use magnes_dht::{AnnounceGuard, AnnouncePort, Closed, Dht, PeerStream, Readiness, Stats, is_unresolved};
+use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::model::InfoHash;
@@ -43,6 +44,8 @@ pub(super) struct Discovery {
     schedule: SearchSchedule,
     search: Option<PeerStream>,
     ticks: Interval,
+    /// The question under way of how the DHT is. Something else may happen meanwhile without it being lost.
+    states: JoinSet<Result<DhtState, Closed>>,
     /// Nodes that the torrent names, for as long as the DHT has not answered.
     nodes: Vec<SocketAddr>,
     ready: bool,
@@ -60,8 +63,8 @@ impl Discovery {
         let schedule = SearchSchedule::new(Instant::now());
         let mut ticks = interval(STATE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (search, nodes) = (None, Vec::new());
-        Self { dht, info_hash, schedule, search, ticks, nodes, ready: false, seed: false, announce }
+        let (search, nodes, states) = (None, Vec::new(), JoinSet::new());
+        Self { dht, info_hash, schedule, search, ticks, states, nodes, ready: false, seed: false, announce }
     }
 
     /// We have all of the torrent, or no longer so: it is announced anew if that is news.
@@ -101,7 +104,7 @@ impl Discovery {
     pub(super) async fn next(&mut self) -> Found {
         tokio::select! {
             peers = next_peers(&mut self.search) => Found::Peers(self.handle_peers(peers)),
-            state = next_state(&mut self.ticks, &self.dht) => {
+            state = next_state(&mut self.ticks, &mut self.states, &self.dht) => {
                 if let Found::State(state) = &state {
                     self.ready = matches!(state.readiness, Readiness::Ready);
                 }
@@ -132,16 +135,19 @@ async fn next_peers(search: &mut Option<PeerStream>) -> Option<Vec<SocketAddr>> 
     }
 }
 
-async fn next_state(ticks: &mut Interval, dht: &Dht) -> Found {
-    ticks.tick().await;
-    match state_of(dht).await {
-        Ok(state) => Found::State(Box::new(state)),
+async fn next_state(ticks: &mut Interval, states: &mut JoinSet<Result<DhtState, Closed>>, dht: &Dht) -> Found {
+    if states.is_empty() {
+        ticks.tick().await;
+        states.spawn_local(state_of(dht.clone()));
+    }
+    match states.join_next().await {
+        Some(Ok(Ok(state))) => Found::State(Box::new(state)),
         // The node is shut down: there is nothing more to say.
-        Err(_) => std::future::pending().await,
+        _ => std::future::pending().await,
     }
 }
 
-async fn state_of(dht: &Dht) -> Result<DhtState, Closed> {
+async fn state_of(dht: Dht) -> Result<DhtState, Closed> {
     let (readiness, stats) = (dht.readiness().await?, dht.stats().await?);
     let is_offline = !matches!(readiness, Readiness::Ready) && is_unresolved(&dht.bootstrap_hosts().await?);
     Ok(DhtState { readiness, is_offline, stats })
