@@ -331,6 +331,11 @@ impl Asks {
         }
     }
 
+    /// Whether all that came from the peer lately is rejects.
+    pub(super) fn is_rejecting(&self) -> bool {
+        self.rests > 0 && self.requests.is_empty()
+    }
+
     /// Since when the peer is silent, while its requests are given to others.
     pub(super) fn stalled_since(&self) -> Option<Instant> {
         self.stalled_since

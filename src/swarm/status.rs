@@ -78,6 +78,11 @@ pub enum Reason {
         /// Peers that were asked.
         peers: usize,
     },
+    /// Every peer that serves us rejects what it is asked for.
+    AllReject {
+        /// How many.
+        peers: usize,
+    },
     /// The disk has more to write than is allowed to wait.
     WaitingForDisk,
 }
@@ -104,6 +109,8 @@ impl fmt::Display for Reason {
             }
             Self::AllChoke { connected } => write!(f, "{connected} peer{} connected, all choke us", s(*connected)),
             Self::WaitingForBlocks { peers } => write!(f, "waiting for blocks from {peers} peer{}", s(*peers)),
+            Self::AllReject { peers: 1 } => f.write_str("1 peer connected, it rejects what it is asked for"),
+            Self::AllReject { peers } => write!(f, "{peers} peers connected, all reject what they are asked for"),
             Self::WaitingForDisk => f.write_str("waiting for the disk"),
         }
     }

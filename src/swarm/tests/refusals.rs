@@ -6,6 +6,7 @@ use super::host::{HostId, Traits};
 use super::payload::Payload;
 use super::vice::Vice;
 use super::world::World;
+use crate::swarm::Reason;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -72,4 +73,11 @@ fn one_piece_that_a_peer_never_gives_costs_few_requests_and_not_the_others() {
     let other = world.add(world.full());
     world.introduce(leecher, &[other]);
     assert!(world.run_until(Duration::from_secs(3), |world| world.is_complete(leecher)));
+}
+
+#[test]
+fn a_peer_that_rejects_everything_is_what_is_waited_for() {
+    let (mut world, _, leecher) = pair(16, Vice::RejectsAll, true);
+    world.run_for(MINUTE);
+    assert_eq!(world.host(leecher).torrent.status().reason, Some(Reason::AllReject { peers: 1 }));
 }

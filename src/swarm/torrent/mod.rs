@@ -193,11 +193,13 @@ impl Torrent {
             });
         }
         let useful = self.peers.values().filter(|peer| peer.useful > 0);
-        let open = useful.clone().filter(|peer| !peer.they_choke).count();
+        let serving = useful.clone().filter(|peer| !peer.they_choke);
+        let open = serving.clone().count();
         match useful.count() {
             0 => Some(Reason::NobodyHasMissingPieces { connected }),
             useful if open == 0 => Some(Reason::AllChoke { connected: useful }),
             _ if self.unwritten >= self.config.credit_bytes_max / 2 => Some(Reason::WaitingForDisk),
+            _ if serving.clone().all(|peer| peer.asks.is_rejecting()) => Some(Reason::AllReject { peers: open }),
             _ => Some(Reason::WaitingForBlocks { peers: open }),
         }
     }
