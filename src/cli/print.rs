@@ -18,9 +18,9 @@ pub(crate) fn line(text: &str) {
     above_bar(|| to_stdout(line.as_bytes()));
 }
 
-/// One JSON value on a line of stdout. JSON has its own escapes: its reader gets the text as it is.
+/// One JSON value on a line of stdout: its reader gets every text as it is, a terminal nothing that steers it.
 pub(crate) fn json(value: &Value) {
-    to_stdout(format!("{value}\n").as_bytes());
+    to_stdout(format!("{}\n", json_text(value)).as_bytes());
 }
 
 /// Bytes on stdout that were asked for as they are.
@@ -125,6 +125,26 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// JSON in which whatever steers a terminal is written as JSON's own escape, which leaves the value the same.
+fn json_text(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.contains(is_steering) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_steering(letter) {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                // Writing into a string does not fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(letter);
+        }
+    }
+    escaped
+}
+
 fn is_steering(letter: char) -> bool {
     letter.is_control()
         || matches!(letter,
@@ -178,6 +198,14 @@ mod tests {
             assert!(shown.starts_with('\\') && shown.is_ascii(), "{letter:?}: {shown:?}");
             assert!(!shown.contains(char::is_control), "{letter:?}: {shown:?}");
         }
+    }
+
+    #[test]
+    fn json_keeps_the_value_and_steers_nothing() {
+        let value = serde_json::json!({ "name": "a\x1b\n\u{7f}\u{9b}\u{202e}\u{e0041}\"ü名", "bytes": 1 });
+        let text = json_text(&value);
+        assert!(!text.contains(is_steering) && text.contains("\\u202e\\udb40\\udc41"), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 
     #[test]
