@@ -179,6 +179,10 @@ impl Info {
         if self.single_file {
             return (name.clone(), vec![name]);
         }
+        if rules == NameRules::ANY {
+            // As they were placed when they were read.
+            return (name, self.files.iter().map(|file| file.path.clone()).collect());
+        }
         let mut names = Names::new(rules);
         let paths = self.files.iter().enumerate().map(|(index, file)| {
             // What never comes to stand on disk takes no name from what does.

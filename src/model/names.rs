@@ -221,6 +221,7 @@ impl Names {
     /// make one of them numbered.
     fn fold(&self, name: &[u8]) -> u128 {
         match std::str::from_utf8(name) {
+            Ok(text) if self.rules.folds && text.is_ascii() => fingerprint(&name.to_ascii_lowercase()),
             Ok(text) if self.rules.folds => {
                 let mut hasher = SipHasher13::new();
                 let mut bytes = [0; 4];
@@ -355,6 +356,8 @@ mod tests {
         assert_eq!(place(&mut names, &["STRASSE"]).unwrap(), "STRASSE.1");
         assert_eq!(place(&mut names, &["\u{e9}"]).unwrap(), "\u{e9}");
         assert_eq!(place(&mut names, &["e\u{301}"]).unwrap(), "e\u{301}.1", "composed in another way");
+        assert_eq!(place(&mut names, &["k"]).unwrap(), "k");
+        assert_eq!(place(&mut names, &["\u{212a}"]).unwrap(), "\u{212a}.1", "the sign of kelvin");
         assert_eq!(place(&mut names, &["x"]).unwrap(), "x");
         assert_eq!(place(&mut names, &["x\u{200e}"]).unwrap(), "x\u{200e}.1");
     }
