@@ -170,6 +170,9 @@ pub enum TorrentError {
         /// What is wrong with them.
         source: ParseMetainfoError,
     },
+    /// A thread that reads and writes files ended, which is a fault of ours.
+    #[error("a disk thread ended; run the same command again to resume")]
+    DiskThread,
     /// The session was shut down, or the torrent was removed.
     #[error("the torrent was stopped")]
     Stopped,

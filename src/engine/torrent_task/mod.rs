@@ -354,7 +354,7 @@ impl TorrentTask {
         }
         if let Err(error) = self.disk.offer() {
             tracing::error!(%error, "the torrent stops");
-            self.fail(TorrentError::Stopped);
+            self.fail(TorrentError::DiskThread);
         }
         self.outbox.flush();
         for peer in self.outbox.take_overrun() {

@@ -183,7 +183,7 @@ impl TorrentTask {
     fn submit_to(&mut self, thread: usize, job: Job) {
         if let Err(error) = self.disk.send_to(thread, job) {
             tracing::error!(%error, "the torrent stops");
-            self.fail(TorrentError::Stopped);
+            self.fail(TorrentError::DiskThread);
         }
     }
 

@@ -310,4 +310,57 @@ mod tests {
         assert_eq!(rejected.count(), blocks.len() - 1);
         assert!(torrent.peers[&peer].serves.is_idle(), "its budget is free again");
     }
+
+    /// A seed with as many peers as it has slots, to each of which `sent` bytes went, and which then take nothing more;
+    /// after how many seconds one that comes later is unchoked.
+    fn waits_for_a_slot(sent: u32) -> u64 {
+        let start = Instant::now();
+        let config =
+            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [99; 20]) };
+        let mut torrent = Torrent::new(config, [3; 32], start);
+        let len = u64::from(64 * BLOCK_LEN);
+        torrent.handle_opened(start, Geometry::new(len, len).unwrap(), Bitfield::full(1));
+        let connect = |torrent: &mut Torrent, last: u8, blocks: u32| {
+            let peer = torrent.handle_incoming(start, ([9, 9, 9, last], 6881).into()).unwrap();
+            torrent.handle_connected(
+                start,
+                peer,
+                Hello { peer_id: [last; 20], fast: true, extension: false, dht: false },
+            );
+            let requests = (0..blocks).map(|number| Block {
+                piece: PieceIndex::new(0),
+                begin: number * BLOCK_LEN,
+                len: BLOCK_LEN,
+            });
+            let mut run = vec![Message::Interested];
+            run.extend(requests.map(Message::Request));
+            torrent.handle_messages(start, peer, &mut run);
+            peer
+        };
+        let peers: Vec<PeerKey> = (0..5).map(|number| connect(&mut torrent, number, 64)).collect();
+        let last = connect(&mut torrent, 5, 0);
+        assert!(torrent.peers[&last].we_choke);
+        peers.iter().for_each(|peer| torrent.handle_sent(start, *peer, sent));
+        for second in 0..60 {
+            let now = start + Duration::from_secs(second);
+            while let Some(output) = torrent.poll_output() {
+                if let Output::Read { peer, run } = output {
+                    let data = Some(Bytes::from(vec![0; run.len as usize]));
+                    torrent.handle_disk(start, DiskEvent::Read { peer, run, data });
+                }
+            }
+            torrent.next_choke = now + Duration::from_secs(60);
+            torrent.handle_timeout(now);
+            if !torrent.peers[&last].we_choke {
+                return second;
+            }
+        }
+        panic!("no slot became free in a minute")
+    }
+
+    #[test]
+    fn who_reads_nothing_keeps_nobody_from_a_slot_and_who_is_slow_keeps_its_own() {
+        assert_eq!(waits_for_a_slot(0), LINE_IDLE_AFTER.as_secs());
+        assert_eq!(waits_for_a_slot(READS_AFTER as u32), 30, "as long as sockets of slow lines take nothing");
+    }
 }
