@@ -307,6 +307,17 @@ impl Candidates {
         self.by_addr.len() - self.failing
     }
 
+    /// Panics when the counts disagree or a bound is exceeded.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.by_addr.len() <= CANDIDATES_MAX, "too many addresses");
+        let due = |(addr, candidate): (&SocketAddr, &Candidate)| Some((candidate.due?, candidate.promise, *addr));
+        assert!(self.by_addr.iter().filter_map(due).all(|place| self.queue.contains(&place)), "a place is lost");
+        let waiting = self.by_addr.values().filter(|candidate| candidate.due.is_some()).count();
+        assert_eq!(self.queue.len(), waiting, "addresses that may be dialled");
+        let failing = self.by_addr.values().filter(|candidate| candidate.failures > 0).count();
+        assert_eq!(self.failing, failing, "addresses that failed");
+    }
+
     /// Number of addresses known.
     pub(super) fn len(&self) -> usize {
         self.by_addr.len()

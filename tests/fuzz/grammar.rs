@@ -434,3 +434,51 @@ pub(crate) fn stream(rng: &mut ChaCha8Rng) -> Vec<u8> {
     }
     out
 }
+
+/// Writes one frame that fits the torrent of the conversations: one that does not ends its connection.
+fn fitting_frame(rng: &mut ChaCha8Rng, out: &mut Vec<u8>) {
+    let id = rng.pick(&[0u8, 1, 1, 2, 2, 2, 3, 4, 4, 5, 6, 6, 6, 6, 8, 14, 15, 16, 17]);
+    let mut payload = vec![id];
+    let piece = rng.below(8) as u32;
+    match id {
+        4 | 17 => payload.extend(piece.to_be_bytes()),
+        5 => payload.push(rng.below(256) as u8),
+        6 | 8 | 16 => {
+            let (begin, len) = rng.pick(&[(0u32, 16_384u32), (16_384, 16_383), (0, 1), (100, 5000), (0, 32_767)]);
+            [piece, begin, len].iter().for_each(|field| payload.extend(field.to_be_bytes()));
+        }
+        _ => {}
+    }
+    out.extend((payload.len() as u32).to_be_bytes());
+    out.append(&mut payload);
+}
+
+/// Steps of a conversation with a torrent: a few peers or many, and frames among everything else that happens.
+pub(crate) fn conversation(rng: &mut ChaCha8Rng) -> Vec<u8> {
+    let mut out = vec![rng.below(256) as u8];
+    let is_crowd = rng.once_in(100);
+    for _ in 0..if is_crowd { 60 } else { 1 + rng.below(3) } {
+        out.extend([0, rng.below(256) as u8, 0, 0]);
+    }
+    for _ in 0..if is_crowd { 200 } else { 1 + rng.below(32) } {
+        // Mostly what takes a conversation further: messages, answers, what the disk and the socket did.
+        let kind = if rng.once_in(4) { rng.below(24) } else { rng.pick(&[2, 2, 2, 2, 12, 12, 17, 19, 19]) } as u8;
+        let mut content = Vec::new();
+        if (2..12).contains(&kind) {
+            for _ in 0..1 + rng.below(4) {
+                if rng.once_in(12) { frame(rng, &mut content) } else { fitting_frame(rng, &mut content) }
+            }
+            if rng.once_in(50) && content.len() < 60 {
+                content = content.repeat(500);
+            }
+            if rng.once_in(20) {
+                content.truncate(rng.below(content.len()));
+            }
+        }
+        content.truncate(u16::MAX.into());
+        out.extend([kind, rng.below(256) as u8]);
+        out.extend((content.len() as u16).to_be_bytes());
+        out.append(&mut content);
+    }
+    out
+}

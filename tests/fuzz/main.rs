@@ -16,7 +16,7 @@ use grammar::{Draw, mutate};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
-const RUNS: u64 = 3_000;
+const RUNS: u64 = 2_000;
 /// Bytes that reading takes at most, for each byte that is read: the smallest folder is named by three and kept by name.
 const BYTES_HELD_PER_BYTE: u64 = 512;
 /// And bytes that it takes for nothing at all.
@@ -24,6 +24,9 @@ const BYTES_HELD_MIN: u64 = 64 * 1024;
 /// Allocations for each byte that is read at most: they stand for the time that it takes.
 const ALLOCATIONS_PER_BYTE: u64 = 16;
 const ALLOCATIONS_MIN: u64 = 1000;
+/// What a conversation with up to fifty peers holds at most, links, queues and what is served included.
+const CONVERSATION_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const CONVERSATION_ALLOCATIONS_MAX: u64 = 500_000;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -51,16 +54,19 @@ fn run(name: &str, draw: impl Fn(&mut ChaCha8Rng) -> Vec<u8> + Sync, property: i
 
 /// What reading takes stays in proportion to what is read: a number in it never chooses an amount.
 fn bounded(input: &[u8], read: impl FnOnce(&[u8])) {
+    let len = input.len() as u64;
+    within(input, BYTES_HELD_MIN + BYTES_HELD_PER_BYTE * len, ALLOCATIONS_MIN + ALLOCATIONS_PER_BYTE * len, read);
+}
+
+/// Neither holds more bytes at once nor allocates more often.
+fn within(input: &[u8], bytes_max: u64, count_max: u64, read: impl FnOnce(&[u8])) {
     let mut outcome = Ok(());
     let taken = allocation_counter::measure(|| outcome = catch_unwind(AssertUnwindSafe(|| read(input))));
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
     }
-    let len = input.len() as u64;
-    let bytes_max = BYTES_HELD_MIN + BYTES_HELD_PER_BYTE * len;
-    assert!(taken.bytes_max <= bytes_max, "{} bytes are held to read {len}", taken.bytes_max);
-    let count_max = ALLOCATIONS_MIN + ALLOCATIONS_PER_BYTE * len;
-    assert!(taken.count_total <= count_max, "{} allocations to read {len} bytes", taken.count_total);
+    assert!(taken.bytes_max <= bytes_max, "{} bytes are held for {}", taken.bytes_max, input.len());
+    assert!(taken.count_total <= count_max, "{} allocations for {} bytes", taken.count_total, input.len());
 }
 
 /// Every bit flipped, and every length.
@@ -100,6 +106,15 @@ fn magnet() {
 fn link() {
     let now = Instant::now();
     run("link", grammar::stream, |input| harness::link(now, input));
+}
+
+#[test]
+fn conversation() {
+    let now = Instant::now();
+    run("conversation", grammar::conversation, |input| {
+        let converse = |input: &[u8]| harness::conversation(now, input);
+        within(input, CONVERSATION_BYTES_MAX, CONVERSATION_ALLOCATIONS_MAX, converse);
+    });
 }
 
 #[test]

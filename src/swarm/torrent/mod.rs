@@ -268,6 +268,11 @@ impl Torrent {
         assert_eq!(self.reading, reading, "what is being read");
         self.peers.values().for_each(|peer| peer.serves.check_invariants());
         self.metadata.check_invariants();
+        self.candidates.check_invariants();
+        assert!(self.peers.len() <= self.config.peers_max, "more connections than there is room for");
+        for peer in self.peers.values() {
+            assert!(peer.serves.waiting.len() <= self.config.request_queue_max, "a peer has too many requests queued");
+        }
         if let Some(pieces) = &self.pieces {
             pieces.check_invariants();
             for (key, peer) in &self.peers {

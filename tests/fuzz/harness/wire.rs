@@ -9,7 +9,7 @@ use magnes::wire::{
 /// The torrent of the conversations.
 const INFO_HASH: [u8; 20] = [7; 20];
 
-fn config(number: u8, features: u8) -> LinkConfig {
+pub(super) fn config(number: u8, features: u8) -> LinkConfig {
     let has = |bit: u8| features & bit != 0;
     LinkConfig {
         features: Features { extension: has(1), fast: has(2), dht: has(4) },
@@ -29,7 +29,7 @@ pub(crate) fn link(now: Instant, bytes: &[u8]) {
         _ => Link::outgoing(now, ours, InfoHash::new(INFO_HASH)),
     };
     // Most inputs begin with a handshake: few would guess one.
-    let greeting = (role & 0b110 != 0).then(|| greeting(now, *features | role >> 4));
+    let greeting = (role & 0b110 != 0).then(|| greeting(now, 2, *features | role >> 4, InfoHash::new(INFO_HASH)));
     let stream = [greeting.as_deref().unwrap_or_default(), rest].concat();
     let mut messages = Vec::new();
     for part in stream.chunks(usize::from(*step).pow(2) + 1) {
@@ -50,25 +50,30 @@ pub(crate) fn link(now: Instant, bytes: &[u8]) {
 /// Takes up what arrived; answers a greeting.
 fn receive(now: Instant, link: &mut Link, messages: &mut Vec<Message>) -> Result<(), magnes::wire::PeerFault> {
     let mut outcome = link.handle_received(now);
-    while let Some(event) = link.poll_event() {
-        match event {
-            LinkEvent::Greeting { .. } => outcome = outcome.and(link.accept(now, ExtendedHandshake::default())),
-            LinkEvent::Established(_) => {}
-            LinkEvent::Message(message) => messages.push(message),
+    loop {
+        while let Some(event) = link.poll_event() {
+            match event {
+                LinkEvent::Greeting { .. } => outcome = outcome.and(link.accept(now, ExtendedHandshake::default())),
+                LinkEvent::Established(_) => {}
+                LinkEvent::Message(message) => messages.push(message),
+            }
         }
+        if outcome.is_err() || !link.has_backlog() {
+            return outcome;
+        }
+        outcome = link.handle_backlog();
     }
-    outcome
 }
 
 /// The handshake of a peer that can do this.
-fn greeting(now: Instant, features: u8) -> Vec<u8> {
-    let peer = Link::outgoing(now, config(2, features), InfoHash::new(INFO_HASH));
+pub(super) fn greeting(now: Instant, number: u8, features: u8, info_hash: InfoHash) -> Vec<u8> {
+    let peer = Link::outgoing(now, config(number, features), info_hash);
     let greeting = transmitted(&peer);
     assert_eq!(greeting.len(), HANDSHAKE_LEN);
     greeting
 }
 
-fn transmitted(link: &Link) -> Vec<u8> {
+pub(super) fn transmitted(link: &Link) -> Vec<u8> {
     let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(TRANSMIT_SLICES_MAX);
     link.poll_transmit(&mut slices);
     slices.iter().flat_map(|slice| slice.iter().copied()).collect()
