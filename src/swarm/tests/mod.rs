@@ -10,6 +10,7 @@ mod world;
 
 mod connections;
 mod floods;
+mod fuzz;
 mod hostile;
 mod magnets;
 mod refusals;
