@@ -19,9 +19,9 @@ pub(super) const READING_MAX: u64 = 8 * 1024 * 1024;
 const ASKS_WITHIN: Duration = Duration::from_secs(2);
 /// While nothing is sent to anybody for so long, peers that do not read keep nobody from a slot.
 const LINE_IDLE_AFTER: Duration = Duration::from_secs(3);
-/// Who was sent so much reads: it is more than the sockets of both sides take in on a slow line before one reads. That its
-/// socket takes nothing for seconds says only that it, or our line, is slow.
-const READS_AFTER: u64 = 2 * 1024 * 1024;
+/// Who was sent so much reads: the sockets of both sides never take in as much before one reads (Linux: 4 MiB to send). That
+/// its socket takes nothing for seconds says only that it, or our line, is slow.
+const READS_AFTER: u64 = 6 * 1024 * 1024;
 /// A shorter request is served and counts as of no use: the convention is 16 KiB, and each one costs us as much as a block.
 const TINY_LEN: u32 = 4 * 1024;
 /// The longest request that is served (the convention is 16 KiB).
