@@ -244,6 +244,11 @@ impl Candidates {
         if let Some(candidate) = self.by_addr.get_mut(&addr) {
             candidate.was_useless = true;
         }
+        self.postpone(now, addr);
+    }
+
+    /// There is no place for an address before others had theirs.
+    pub(super) fn postpone(&mut self, now: Instant, addr: SocketAddr) {
         self.enqueue(addr, now + USELESS_RETRY);
     }
 

@@ -104,16 +104,17 @@ impl Torrent {
         let mut half_open = self.peers.values().filter(|peer| peer.outgoing && !peer.is_connected()).count();
         while half_open < self.config.half_open_max {
             let Some(due) = self.candidates.peek(now) else { return };
-            // Whoever had its chance and was of no use does not push out others.
-            if self.peers.len() >= self.config.peers_max {
-                if due.was_useless {
-                    self.candidates.next(now);
-                    self.candidates.handle_useless(now, due.addr);
-                    continue;
-                }
-                if !self.make_room(now, due.addr.ip()) {
-                    return;
-                }
+            let ip = due.addr.ip();
+            let is_full = self.peers.len() >= self.config.peers_max;
+            let has_share = !due.is_named && self.has_share(ip);
+            // Whoever had its chance and was of no use does not push out others, and no address takes more than its share.
+            if (is_full && due.was_useless) || (has_share && !self.make_room(now, ip)) {
+                self.candidates.next(now);
+                self.candidates.postpone(now, due.addr);
+                continue;
+            }
+            if is_full && !has_share && !self.make_room(now, ip) {
+                return;
             }
             let Some(addr) = self.candidates.next(now) else { return };
             let peer = self.insert(now, addr, true);

@@ -18,8 +18,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(60);
 impl Torrent {
     /// Makes room for a connection to or from `ip`, where there is none. Returns whether there is room.
     pub(super) fn make_room(&mut self, now: Instant, ip: IpAddr) -> bool {
-        let of_address = self.peers.values().filter(|peer| peer.addr.ip() == ip).count();
-        let surplus = if of_address >= self.per_address_max(ip) {
+        let surplus = if self.has_share(ip) {
             // An address that has its share can only replace its own.
             self.least_useful(now, |peer| peer.addr.ip() == ip)
         } else if self.peers.len() >= self.config.peers_max {
@@ -30,6 +29,11 @@ impl Torrent {
         let Some(key) = surplus else { return false };
         self.close(now, key, CloseReason::NoRoom);
         true
+    }
+
+    /// Whether an address has as many connections as one may have.
+    pub(super) fn has_share(&self, ip: IpAddr) -> bool {
+        self.peers.values().filter(|peer| peer.addr.ip() == ip).count() >= self.per_address_max(ip)
     }
 
     /// On a machine or in a home, the many hosts of a test network share one address, or few.
@@ -151,6 +155,25 @@ mod tests {
         }
         assert_eq!(count(&torrent, home(1).ip()), 150);
         connect(&mut torrent, start + SECOND, addr(1)).expect("others have room still");
+    }
+
+    #[test]
+    fn an_address_is_dialled_at_as_many_ports_as_its_share_and_at_every_one_that_the_user_names() {
+        let start = Instant::now();
+        let mut torrent = torrent(start);
+        let addrs =
+            |ports: std::ops::Range<u16>| ports.map(|port| SocketAddr::from(([9, 9, 9, 9], port))).collect::<Vec<_>>();
+        let dials = |torrent: &mut Torrent| {
+            let outputs = std::iter::from_fn(|| torrent.poll_output());
+            outputs.filter(|output| matches!(output, Output::Dial { .. })).count()
+        };
+        torrent.handle_candidates(start, PeerSource::Dht, &addrs(1..100));
+        assert_eq!(dials(&mut torrent), PER_ADDRESS_MAX);
+        torrent.handle_candidates(start, PeerSource::Dht, &[addr(1)]);
+        assert_eq!(dials(&mut torrent), 1, "others do not wait behind them");
+        torrent.handle_candidates(start, PeerSource::User, &addrs(100..105));
+        assert_eq!(dials(&mut torrent), 5);
+        torrent.check_invariants();
     }
 
     #[test]
