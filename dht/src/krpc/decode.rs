@@ -177,7 +177,8 @@ impl<'a> Fields<'a> {
                 b"implied_port" => self.implied_port = int(value)?.is_some_and(|flag| flag != 0),
                 b"port" => self.port = int(value)?,
                 b"token" => self.token = bytes(value)?,
-                b"cas" => self.cas = int(value)?,
+                // A condition that cannot be read is met by no version: without it the put would be unconditional.
+                b"cas" => self.cas = Some(int(value)?.unwrap_or(CAS_OF_NO_VERSION)),
                 b"k" => self.key = bytes(value)?,
                 b"salt" => self.salt = bytes(value)?,
                 b"seq" => self.seq = int(value)?,
@@ -275,6 +276,9 @@ impl<'a> Fields<'a> {
         })
     }
 }
+
+/// Sequence numbers are not negative (BEP 44).
+const CAS_OF_NO_VERSION: i64 = -1;
 
 /// A string, or none if the value is of another type. What is broken bencode stays an error.
 fn bytes<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Error> {

@@ -106,6 +106,20 @@ fn bep_33_scrape() {
 }
 
 #[test]
+fn a_put_with_a_condition_that_cannot_be_read_is_not_unconditional() {
+    for odd in ["i99999999999999999999e", "1:3", "le"] {
+        let mut bytes = format!("d1:ad3:cas{odd}2:id20:abcdefghij01234567891:k32:").into_bytes();
+        bytes.extend([7; 32]);
+        bytes.extend(b"3:seqi4e3:sig64:");
+        bytes.extend([8; 64]);
+        bytes.extend(b"5:token1:t1:v1:xe1:q3:put1:t2:aa1:y1:qe");
+        let Ok(Message { body: Body::Query(query), .. }) = Message::decode(&bytes) else { panic!("{odd}") };
+        let Method::Put { mutable: Some(put), .. } = query.method else { panic!("{:?}", query.method) };
+        assert!(put.cas.is_some_and(|cas| cas < 0), "{odd}: {:?}", put.cas);
+    }
+}
+
+#[test]
 fn bep_44_get_and_put() {
     let target = Target::new(*b"mnopqrstuvwxyz123456");
     assert_both_ways(
