@@ -106,6 +106,21 @@ impl Serves {
         Some(read)
     }
 
+    /// Takes requests out whose blocks are not read yet.
+    pub(super) fn drop_unread(&mut self, is_dropped: impl Fn(&Block) -> bool) -> Vec<Block> {
+        let mut dropped: Vec<Block> = Vec::new();
+        let mut keep = |block: &Block| {
+            let is_dropped = is_dropped(block);
+            dropped.extend(is_dropped.then_some(*block));
+            !is_dropped
+        };
+        self.waiting.retain(&mut keep);
+        for run in &mut self.reading {
+            run.requests.retain(&mut keep);
+        }
+        dropped
+    }
+
     /// A block is on its way to the socket.
     pub(super) fn push_queued(&mut self, now: Instant, len: u32) {
         if self.queued.is_empty() {

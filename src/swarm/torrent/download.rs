@@ -318,6 +318,7 @@ impl Torrent {
         let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
         for key in keys {
             self.cancel_piece(key, piece);
+            self.unserve(key, piece);
             if let Some(peer) = self.peers.get_mut(&key)
                 && is_more
                 && peer.has(piece)

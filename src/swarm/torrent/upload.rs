@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Torrent;
-use crate::model::{BLOCK_LEN, Block};
+use crate::model::{BLOCK_LEN, Block, PieceIndex};
 use crate::swarm::choker::Candidate;
 use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
 use crate::swarm::peer::Peer;
@@ -241,20 +241,19 @@ impl Torrent {
         peer.we_choke = true;
         (peer.unchoked_at, peer.choked_at) = (None, Some(now));
         let unwanted = Unwanted::AllBut(peer.allowed_by_us.iter().map(|(piece, _)| *piece).collect());
-        let mut dropped: Vec<Block> = Vec::new();
-        let mut keep = |block: &Block| {
-            let is_unwanted = unwanted.contains(block);
-            dropped.extend(is_unwanted.then_some(*block));
-            !is_unwanted
-        };
-        peer.serves.waiting.retain(&mut keep);
-        for run in &mut peer.serves.reading {
-            run.requests.retain(&mut keep);
-        }
+        let dropped = peer.serves.drop_unread(|block| unwanted.contains(block));
         self.send(key, Message::Choke);
         // Otherwise the peer would go on receiving for up to a megabyte.
         self.take_back(key, unwanted);
         for block in dropped {
+            self.reject(key, block);
+        }
+    }
+
+    /// A piece that is not there after all is served to nobody, though it was asked for while it was.
+    pub(super) fn unserve(&mut self, key: PeerKey, piece: PieceIndex) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        for block in peer.serves.drop_unread(|block| block.piece == piece) {
             self.reject(key, block);
         }
     }
@@ -264,7 +263,7 @@ impl Torrent {
 #[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
 mod tests {
     use super::*;
-    use crate::model::{Bitfield, Geometry, InfoHash, PieceIndex};
+    use crate::model::{Bitfield, Geometry, InfoHash};
     use crate::swarm::event::{DiskEvent, Hello};
     use crate::swarm::torrent::TorrentConfig;
 
@@ -362,5 +361,43 @@ mod tests {
     fn who_reads_nothing_keeps_nobody_from_a_slot_and_who_is_slow_keeps_its_own() {
         assert_eq!(waits_for_a_slot(0), LINE_IDLE_AFTER.as_secs());
         assert_eq!(waits_for_a_slot(READS_AFTER as u32), 30, "as long as sockets of slow lines take nothing");
+    }
+
+    #[test]
+    fn what_waits_to_be_read_of_a_piece_that_is_lost_is_rejected_and_not_served() {
+        const BLOCKS: u32 = 200;
+        let now = Instant::now();
+        let config =
+            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Torrent::new(config, [3; 32], now);
+        let len = u64::from(BLOCKS * BLOCK_LEN);
+        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::full(1));
+        let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
+        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: false, dht: false });
+        let piece = PieceIndex::new(0);
+        let request = |number| Message::Request(Block { piece, begin: number * BLOCK_LEN, len: BLOCK_LEN });
+        torrent.handle_messages(
+            now,
+            peer,
+            &mut [Message::Interested].into_iter().chain((0..BLOCKS).map(request)).collect(),
+        );
+        let reads: Vec<Block> = std::iter::from_fn(|| torrent.poll_output())
+            .filter_map(|output| if let Output::Read { run, .. } = output { Some(run) } else { None })
+            .collect();
+        assert!(reads.iter().map(|run| run.len).sum::<u32>() < BLOCKS * BLOCK_LEN, "some wait");
+
+        torrent.handle_disk(now, DiskEvent::Lost { piece });
+        for run in reads {
+            let data = Some(Bytes::from(vec![0; run.len as usize]));
+            torrent.handle_disk(now, DiskEvent::Read { peer, run, data });
+        }
+        torrent.check_invariants();
+        let outputs: Vec<Output> = std::iter::from_fn(|| torrent.poll_output()).collect();
+        let sent = |wanted: fn(&Message) -> bool| {
+            outputs.iter().filter(|output| matches!(output, Output::Send { message, .. } if wanted(message))).count()
+        };
+        assert_eq!(sent(|message| matches!(message, Message::Reject(_))), BLOCKS as usize);
+        assert_eq!(sent(|message| matches!(message, Message::Piece { .. })), 0);
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Read { .. })), "nothing more is read");
     }
 }
