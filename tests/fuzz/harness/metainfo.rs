@@ -55,7 +55,7 @@ fn assert_info(info: &Info) {
 
 /// Every file is below the folder, by a name that a system can hold, and no two are one file or a file and its folder.
 fn assert_layout(info: Info) {
-    let root = Path::new("/home/user/downloads");
+    let root = Path::new("/downloads");
     let layout = Layout::new(root, Arc::new(info));
     let mut files = BTreeSet::new();
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
