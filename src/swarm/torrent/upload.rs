@@ -267,17 +267,23 @@ mod tests {
     use crate::swarm::event::{DiskEvent, Hello};
     use crate::swarm::torrent::TorrentConfig;
 
+    /// A seed of one piece of so many blocks, and a peer that is connected to it.
+    fn seed_and_peer(now: Instant, blocks: u32) -> (Torrent, PeerKey) {
+        let config =
+            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Torrent::new(config, [3; 32], now);
+        let len = u64::from(blocks * BLOCK_LEN);
+        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::full(1));
+        let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
+        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: false, dht: false });
+        (torrent, peer)
+    }
+
     #[test]
     fn a_burst_of_cancels_takes_back_at_once_what_is_on_its_way() {
         const BLOCKS: u32 = 32;
         let now = Instant::now();
-        let config =
-            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
-        let mut torrent = Torrent::new(config, [3; 32], now);
-        let len = u64::from(BLOCKS * BLOCK_LEN);
-        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::full(1));
-        let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
-        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: false, dht: false });
+        let (mut torrent, peer) = seed_and_peer(now, BLOCKS);
         let blocks: Vec<Block> = (0..BLOCKS)
             .map(|number| Block { piece: PieceIndex::new(0), begin: number * BLOCK_LEN, len: BLOCK_LEN })
             .collect();
@@ -367,13 +373,7 @@ mod tests {
     fn what_waits_to_be_read_of_a_piece_that_is_lost_is_rejected_and_not_served() {
         const BLOCKS: u32 = 200;
         let now = Instant::now();
-        let config =
-            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
-        let mut torrent = Torrent::new(config, [3; 32], now);
-        let len = u64::from(BLOCKS * BLOCK_LEN);
-        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::full(1));
-        let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
-        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: false, dht: false });
+        let (mut torrent, peer) = seed_and_peer(now, BLOCKS);
         let piece = PieceIndex::new(0);
         let request = |number| Message::Request(Block { piece, begin: number * BLOCK_LEN, len: BLOCK_LEN });
         torrent.handle_messages(
