@@ -1,10 +1,15 @@
 use std::time::{Duration, Instant};
 
+use crate::model::BLOCK_LEN;
+
 /// Length of a sample.
 const SAMPLE: Duration = Duration::from_millis(500);
 
-/// A flow that brought nothing for so long stands still, whatever its average is.
-const STILL: Duration = Duration::from_secs(8);
+/// A flow that brought nothing for so long stands still, whatever its average is: the shorter, the faster it was.
+const STILL_MIN: Duration = Duration::from_secs(3);
+const STILL_MAX: Duration = Duration::from_secs(8);
+/// ... or for the time in which it used to bring so much: four blocks.
+const STILL_BYTES: f64 = 4.0 * BLOCK_LEN as f64;
 
 /// Bytes per second: an average that forgets, and the total.
 ///
@@ -56,7 +61,7 @@ impl Rate {
 
     /// Closes the sample when it is over. Silence counts too, so this is called about once a second.
     pub(super) fn update(&mut self, now: Instant) {
-        self.is_still = now.saturating_duration_since(self.last_at) >= STILL;
+        self.is_still = now.saturating_duration_since(self.last_at) >= self.still_after();
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed < SAMPLE {
             return;
@@ -71,6 +76,14 @@ impl Rate {
         }
         self.pending = 0;
         self.since = now;
+    }
+
+    /// How long a silence is none of the pauses that this flow makes anyway.
+    fn still_after(&self) -> Duration {
+        if self.bps * STILL_MAX.as_secs_f64() <= STILL_BYTES {
+            return STILL_MAX;
+        }
+        Duration::from_secs_f64(STILL_BYTES / self.bps).max(STILL_MIN)
     }
 }
 
@@ -104,13 +117,28 @@ mod tests {
         assert_eq!(rate.shown_bps(), 0);
         rate.add(start + SAMPLE * 2, 1 << 40);
         assert!(rate.shown_bps() > 0);
-        rate.update(start + SAMPLE * 2 + STILL - SAMPLE);
+        rate.update(start + SAMPLE * 2 + STILL_MIN - SAMPLE);
         assert!(rate.shown_bps() > 0);
-        rate.update(start + SAMPLE * 2 + STILL);
+        rate.update(start + SAMPLE * 2 + STILL_MIN);
         assert_eq!(rate.shown_bps(), 0);
         assert!(rate.bps() > 0, "the average remembers");
-        rate.add(start + SAMPLE * 3 + STILL, 1);
+        rate.add(start + SAMPLE * 3 + STILL_MIN, 1);
         assert!(rate.shown_bps() > 0);
+    }
+
+    #[test]
+    fn the_pauses_of_a_slow_flow_are_no_standstill() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start, Duration::from_secs(20));
+        let pause = Duration::from_secs(6);
+        for block in 1..=20 {
+            let at = start + pause * block;
+            rate.add(at, 16384);
+            rate.update(at + pause - SAMPLE);
+            assert!(rate.shown_bps() > 0, "block {block}");
+        }
+        rate.update(start + pause * 20 + STILL_MAX);
+        assert_eq!(rate.shown_bps(), 0);
     }
 
     #[test]
