@@ -13,10 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use magnes::disk::{Done, Job, Layout};
 use magnes::model::{BLOCK_LEN, Bitfield, Block, Metainfo, NewTorrent, PieceIndex};
-use magnes::storage::{
-    Done, ExistingData, HashedPath, Job, Layout, Worker, WorkerConfig, check_all, hash_path, settle, survey,
-};
+use magnes::storage::{ExistingData, HashedPath, Worker, WorkerConfig, check_all, hash_path, settle, survey};
 
 const LARGE_LEN: usize = 512 << 20;
 const PIECE_LEN: u32 = 1 << 20;

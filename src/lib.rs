@@ -1,9 +1,10 @@
 //! magnes: a trackerless BitTorrent client as a library.
 //!
 //! With feature `session` (part of the default) the API is `session`. Below it, and usable without tokio, a file imports
-//! lower floors only: [`model`] (values), [`wire`] (bytes and messages of one connection), [`swarm`] (the decisions of one
-//! torrent) and [`storage`] (files and hashes).
+//! lower floors only: [`model`] (values), [`wire`] (bytes and messages of one connection), [`disk`] (what a torrent and its
+//! disk say to each other), [`swarm`] (the decisions of one torrent) and [`storage`] (files and hashes).
 
+pub mod disk;
 #[cfg(feature = "session")]
 mod engine;
 pub mod model;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use magnes::disk::DiskError;
 use magnes::session::{AddError, StartError, TorrentError};
-use magnes::storage::DiskError;
 
 /// How the program ends. The numbers are a contract with scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use magnes::disk::{DiskError, Layout};
 use magnes::model::{Block, Info, PieceIndex};
-use magnes::storage::{Checked, DiskError, ExistingData, FitNames, Layout, check_all, fit, len_on_disk, survey};
+use magnes::storage::{Checked, ExistingData, FitNames, check_all, fit, len_on_disk, survey};
 
 use super::Outcome;
 use super::exit::Exit;

@@ -12,7 +12,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::mail::{DISK_JOBS_MAX, DiskJob, TorrentMail, TorrentMailbox};
-use crate::storage::{Done, Job, Worker, WorkerConfig};
+use crate::disk::{Done, Job};
+use crate::storage::{Worker, WorkerConfig};
 
 /// Jobs of one torrent that a thread takes from its queue before it reports what they led to.
 const JOBS_PER_REPORT: usize = 16;

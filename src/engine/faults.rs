@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::disk::DiskError;
 use crate::model::PieceIndex;
-use crate::storage::DiskError;
 
 /// Pieces that are checked at once because a read of them failed. The others are checked when they are asked for again.
 const CHECKING_MAX: usize = 16;

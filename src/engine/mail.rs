@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::disk::{Done, Job};
 use crate::model::{Block, InfoHash};
-use crate::storage::{Done, Job};
 use crate::swarm::{CloseCause, Hello, PeerKey, Unwanted};
 use crate::wire::Message;
 

@@ -1,5 +1,5 @@
 //! The tokio loops that move bytes and messages between sockets, disks and the machines. They hold no rule of the
-//! protocol: what to dial, ask, serve or drop is decided by [`crate::swarm::Torrent`], what bytes mean by
+//! protocol: what to dial, ask, serve or drop is decided by [`crate::swarm::Swarm`], what bytes mean by
 //! [`crate::wire::Link`].
 //!
 //! Everything but the disk threads runs on one thread, on a current-thread runtime: a hand-off between tasks is a queue

@@ -8,10 +8,9 @@ use tokio::task::JoinHandle;
 
 use super::keeper;
 use super::progress::TorrentError;
+use crate::disk::{DiskError, Layout, Verdict};
 use crate::model::{Bitfield, FileSelection, Info, PieceIndex};
-use crate::storage::{
-    DiskError, ExistingData, FitNames, Layout, Resume, Settled, Survey, Verdict, fit, settle, survey,
-};
+use crate::storage::{ExistingData, FitNames, Resume, Settled, Survey, fit, settle, survey};
 
 /// Checks that one disk thread has in its queue: enough to keep it busy.
 const CHECKS_PER_THREAD: usize = 4;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use magnes_dht::Readiness;
 
+use crate::disk::DiskError;
 use crate::model::{InfoHash, ParseMetainfoError, PieceIndex, SelectionError};
-use crate::storage::DiskError;
 use crate::swarm::{BanReason, Reason};
 
 /// How far a torrent is, once a second and whenever its phase changes.

@@ -55,7 +55,7 @@ pub struct AddOptions {
     pub existing: ExistingData,
     /// Whether files that stand there already are written over though they share no piece with the torrent, or are longer
     /// than its own. Without this, such files are the user's, and the torrent fails with
-    /// [`DiskError::Foreign`](crate::storage::DiskError::Foreign) or `TooLong`.
+    /// [`DiskError::Foreign`](crate::disk::DiskError::Foreign) or `TooLong`.
     pub overwrite: bool,
     /// Whether files get names that work on every system. Otherwise they get those of the torrent, as far as the folder
     /// takes them.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 
-use super::error::DiskError;
-use super::job::{Done, Job, Verdict};
-use super::layout::Layout;
 use super::limits::threads_max;
 use super::worker::{Worker, WorkerConfig};
+use crate::disk::DiskError;
+use crate::disk::Layout;
+use crate::disk::{Done, Job, Verdict};
 use crate::model::{Bitfield, PieceIndex};
 
 /// Verdicts that may wait to be told.

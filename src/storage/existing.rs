@@ -1,8 +1,8 @@
 use std::path::Path;
 
-use super::layout::Layout;
 use super::open::len_on_disk;
 use super::resume::Resume;
+use crate::disk::Layout;
 use crate::model::{Bitfield, Block, PieceIndex};
 
 /// What is known of data that stand in the folder already.

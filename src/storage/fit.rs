@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::layout::Layout;
 use super::sys;
+use crate::disk::Layout;
 use crate::model::{Info, NameRules, other_forms};
 
 /// Names that are tried in a folder; one of each kind is among the first.

@@ -4,11 +4,11 @@
 use std::fs::File;
 use std::io;
 
-use super::error::DiskError;
-use super::layout::Layout;
 use super::open::open;
 use super::sys::{self, Access};
 use super::zeros::ZeroHashes;
+use crate::disk::DiskError;
+use crate::disk::Layout;
 use crate::model::{BLOCK_LEN, Bitfield, Block};
 
 /// Bytes read at once; a multiple of a block's.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use lru::LruCache;
 
-use super::error::DiskError;
-use super::job::StoreId;
-use super::layout::{Layout, Span};
 use super::open::open;
 use super::sys::{self, Access};
+use crate::disk::DiskError;
+use crate::disk::StoreId;
+use crate::disk::{Layout, Span};
 
 use crate::model::Block;
 

@@ -5,9 +5,7 @@
 
 mod sys;
 
-mod error;
 mod hashing;
-mod layout;
 mod limits;
 mod lock;
 mod zeros;
@@ -19,7 +17,6 @@ mod write_lock;
 mod fit;
 mod foreign;
 mod handles;
-mod job;
 mod resume;
 
 mod worker;
@@ -32,11 +29,8 @@ mod create;
 
 pub use check::{Checked, check_all};
 pub use create::{CreateError, HashedPath, LeftOut, LeftOutReason, hash_path};
-pub use error::DiskError;
 pub use existing::{ExistingData, Survey, survey};
 pub use fit::{FitNames, fit};
-pub use job::{Done, Job, StoreId, Verdict};
-pub use layout::{Layout, LayoutFile, Span};
 pub use limits::{connections_max, is_out_of_files};
 pub use lock::{LockError, StateLock};
 pub use open::len_on_disk;

@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::io;
 
-use super::error::DiskError;
-use super::layout::Layout;
 use super::sys::{self, Access};
+use crate::disk::DiskError;
+use crate::disk::Layout;
 
 /// Opens a file of the layout.
 pub(super) fn open(layout: &Layout, file: usize, access: Access) -> Result<File, DiskError> {

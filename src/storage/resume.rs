@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::Layout;
 use super::open::{identity, stamp};
+use crate::disk::Layout;
 use crate::model::{Bitfield, Block, InfoHash, PieceIndex};
 
 /// The first bytes of a resume file; the last is the version of the format.

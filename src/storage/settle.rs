@@ -1,12 +1,12 @@
 //! What is to be written is got ready; what is only read is left as it is.
 
-use super::error::DiskError;
 use super::foreign::check_own;
-use super::layout::{Layout, Wanted};
 use super::open::{len_on_disk, open};
 use super::resume::Resume;
 use super::sys::{self, Access};
 use super::write_lock::WriteLock;
+use crate::disk::DiskError;
+use crate::disk::{Layout, Wanted};
 use crate::model::{Bitfield, Block};
 
 /// Files that are ready.

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use siphasher::sip::SipHasher13;
 
-use super::error::DiskError;
 use super::handles::Handles;
 use super::hashing::Hashing;
-use super::job::{Done, Job, StoreId, Verdict};
-use super::layout::{Layout, Span};
 use super::limits::handles_max;
 use super::open::{len_on_disk, open};
 use super::sys::{Access, is_deleted, is_same_file, write_all_at};
 use super::zeros::ZeroHashes;
+use crate::disk::DiskError;
+use crate::disk::{Done, Job, StoreId, Verdict};
+use crate::disk::{Layout, Span};
 use crate::model::{BLOCK_LEN, Block, PieceIndex};
 
 /// Bytes read at once while a piece is checked.

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 
-use super::error::DiskError;
-use super::layout::{Layout, Wanted};
 use super::limits::locks_max;
 use super::open::open;
 use super::sys::{self, Access};
+use crate::disk::DiskError;
+use crate::disk::{Layout, Wanted};
 
 /// Keeps others that respect it from writing the same files, whatever state they keep where: two that write would take each
 /// other's blocks for their own verified ones. The locks are advisory and on the files themselves, so nothing is left behind

@@ -88,41 +88,6 @@ pub enum CloseReason {
     Paused,
 }
 
-/// What the disk did.
-#[derive(Debug)]
-pub enum DiskEvent {
-    /// Blocks of a piece were written.
-    Written {
-        /// The piece.
-        piece: PieceIndex,
-        /// How many bytes.
-        bytes: u32,
-    },
-    /// Every block of a piece was written and the piece hashed.
-    Hashed {
-        /// The piece.
-        piece: PieceIndex,
-        /// Whether it has the hash that the metadata say.
-        verified: bool,
-        /// A keyed digest of each block, when this or an earlier version of the piece failed.
-        digests: Option<Box<[u64]>>,
-    },
-    /// A piece that was verified, or of which blocks were written, is not on the disk after all.
-    Lost {
-        /// The piece.
-        piece: PieceIndex,
-    },
-    /// A run of blocks was read for a peer.
-    Read {
-        /// The peer that asked.
-        peer: PeerKey,
-        /// The run, as [`Output::Read`] named it.
-        run: Block,
-        /// Its bytes; `None` when they could not be read.
-        data: Option<Bytes>,
-    },
-}
-
 /// What is to be done.
 #[derive(Debug)]
 pub enum Output {
@@ -141,7 +106,7 @@ pub enum Output {
         message: Message,
     },
     /// Take blocks back that wait to be written, as far as nothing of them is; answered by
-    /// [`Torrent::handle_taken_back`](super::Torrent::handle_taken_back).
+    /// [`Swarm::handle_taken_back`](super::Swarm::handle_taken_back).
     TakeBack {
         /// From the way to whom.
         peer: PeerKey,
@@ -156,7 +121,7 @@ pub enum Output {
         reason: CloseReason,
     },
     /// The info dictionary, checked against the info hash. The torrent goes on with
-    /// [`Torrent::handle_opened`](super::Torrent::handle_opened).
+    /// [`Swarm::handle_opened`](super::Swarm::handle_opened).
     Metadata(Bytes),
     /// Write consecutive blocks.
     Write {
@@ -167,7 +132,7 @@ pub enum Output {
         /// The blocks' bytes.
         blocks: Vec<Bytes>,
     },
-    /// Read a run of blocks for a peer; answered by [`DiskEvent::Read`].
+    /// Read a run of blocks for a peer; answered by [`Swarm::handle_read`](super::Swarm::handle_read).
     Read {
         /// For whom.
         peer: PeerKey,

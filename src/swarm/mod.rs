@@ -1,4 +1,4 @@
-//! The decisions of one torrent: whom to dial, what to ask for, whom to serve. [`Torrent`] is the machine; the other files
+//! The decisions of one torrent: whom to dial, what to ask for, whom to serve. [`Swarm`] is the machine; the other files
 //! are the rules it is made of.
 //!
 //! Deliberately absent: sockets, files, clocks and tasks. Payload goes through as [`bytes::Bytes`] and is never looked at.
@@ -23,13 +23,13 @@ mod serves;
 mod peer;
 mod pieces;
 
-mod torrent;
+mod machine;
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests begin somewhere in time")]
 mod tests;
 
-pub use event::{BanReason, CloseCause, CloseReason, DiskEvent, Event, Hello, Output, PeerKey, PeerSource, Unwanted};
+pub use event::{BanReason, CloseCause, CloseReason, Event, Hello, Output, PeerKey, PeerSource, Unwanted};
+pub use machine::{Swarm, SwarmConfig};
 pub use search::SearchSchedule;
 pub use status::{Contacts, Reason, Status};
-pub use torrent::{Torrent, TorrentConfig};

@@ -1,4 +1,4 @@
-//! One torrent: hands what arrives to [`Torrent`] and does what it says.
+//! One torrent: hands what arrives to [`Swarm`] and does what it says.
 #![allow(clippy::disallowed_methods, reason = "a driver reads the clock")]
 
 mod publish;
@@ -25,9 +25,10 @@ use super::opening::{Opening, Step};
 use super::outbox::Outbox;
 use super::peer_task::{self, arm, link_config};
 use super::progress::{Progress, TorrentError, TorrentEvent, TorrentState};
+use crate::disk::{Job, Layout, StoreId};
 use crate::model::{Bitfield, FileSelection, Info, InfoHash, PeerAddr, PeerId};
-use crate::storage::{ExistingData, Job, Layout, Resume, StateLock, StoreId, WriteLock};
-use crate::swarm::{self, CloseCause, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
+use crate::storage::{ExistingData, Resume, StateLock, WriteLock};
+use crate::swarm::{self, CloseCause, Output, PeerKey, PeerSource, Swarm, SwarmConfig};
 use crate::wire::{ExtendedHandshake, LinkConfig};
 
 /// Mails handled before the outputs are carried out.
@@ -81,7 +82,7 @@ pub(crate) struct TorrentParts {
 #[derive(Debug)]
 pub(crate) struct TorrentTask {
     config: TorrentTaskConfig,
-    torrent: Torrent,
+    torrent: Swarm,
     inbox: mpsc::Receiver<TorrentMail>,
     mailbox: TorrentMailbox,
     outbox: Outbox,
@@ -117,13 +118,13 @@ impl TorrentTask {
         let now = Instant::now();
         let (mailbox, inbox) = channel_of_torrent();
         let (events, _) = broadcast::channel(TORRENT_EVENTS_MAX);
-        let swarm_config = TorrentConfig {
+        let swarm_config = SwarmConfig {
             peers_max: config.peers_max,
             info_raw: config.info.as_ref().map(|info| info.raw().clone()),
             dht_port: config.listen_port.filter(|_| config.dht.is_some()),
-            ..TorrentConfig::new(config.info_hash, *config.peer_id.as_bytes())
+            ..SwarmConfig::new(config.info_hash, *config.peer_id.as_bytes())
         };
-        let torrent = Torrent::new(swarm_config, config.seed, now);
+        let torrent = Swarm::new(swarm_config, config.seed, now);
         let (state, state_reader) = watch::channel(TorrentState {
             progress: Progress::starting(config.name.clone(), config.info.is_some()),
             error: None,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::TorrentTask;
+use crate::disk::{DiskError, Done, Job, Verdict};
 use crate::engine::keeper;
 use crate::engine::mail::TorrentMail;
 use crate::engine::opening::{Opening, OpeningConfig, Step, Surveyed};
 use crate::engine::progress::{TorrentError, TorrentEvent};
 use crate::model::{Bitfield, Info, PieceIndex};
-use crate::storage::{DiskError, Done, Job, Resume, Settled, Verdict, WriteLock};
-use crate::swarm::{DiskEvent, PeerKey};
+use crate::storage::{Resume, Settled, WriteLock};
 
 /// How long the disk may take to sync when the torrent is stopped.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,24 +117,19 @@ impl TorrentTask {
     }
 
     pub(super) fn handle_done(&mut self, now: Instant, done: Done) {
-        let event = match done {
-            Done::Written { piece, bytes } => DiskEvent::Written { piece, bytes },
-            Done::Hashed { piece, verified, digests } => DiskEvent::Hashed { piece, verified, digests },
-            Done::Read { tag, block, data } => {
-                DiskEvent::Read { peer: PeerKey::new(tag), run: block, data: Some(data) }
-            }
-            Done::Unread { tag, block, error } => {
+        match done {
+            Done::Unread { block, ref error, .. } => {
                 let is_had = self.torrent.have().is_some_and(|have| have.contains(block.piece));
-                if is_had && self.faults.handle_unread(block.piece, &error) {
+                if is_had && self.faults.handle_unread(block.piece, error) {
                     self.submit(block.piece, Job::Check { store: self.config.store, piece: block.piece });
                 }
-                DiskEvent::Read { peer: PeerKey::new(tag), run: block, data: None }
+                self.torrent.handle_disk(now, done);
             }
             Done::Lost { piece, error } => {
                 if !self.faults.handle_lost(piece, &error) {
                     return self.fail(TorrentError::Disk(error));
                 }
-                DiskEvent::Lost { piece }
+                self.torrent.handle_lost(now, piece);
             }
             Done::Checked { piece, verdict } => {
                 if let Some(opening) = &mut self.opening {
@@ -147,20 +142,21 @@ impl TorrentTask {
                     return;
                 }
                 self.submit(piece, Job::Measure { store: self.config.store, piece });
-                DiskEvent::Lost { piece }
+                self.torrent.handle_lost(now, piece);
             }
             Done::Measured { absent } => {
                 for piece in absent {
                     if self.torrent.have().is_some_and(|have| have.contains(piece)) {
-                        self.torrent.handle_disk(now, DiskEvent::Lost { piece });
+                        self.torrent.handle_lost(now, piece);
                     }
                 }
-                return self.lock_files();
             }
             Done::Synced(result) => return self.handle_synced(result),
             Done::Failed(error) => return self.fail_on_disk(error),
-        };
-        self.torrent.handle_disk(now, event);
+            done @ (Done::Written { .. } | Done::Hashed { .. } | Done::Read { .. }) => {
+                self.torrent.handle_disk(now, done);
+            }
+        }
         self.lock_files();
     }
 

@@ -58,11 +58,6 @@ pub(in crate::storage) fn file_id(metadata: &Metadata) -> Option<(u64, i64)> {
     Some((0, i64::try_from(born.as_nanos()).ok()?))
 }
 
-/// A file name of these bytes, as far as they are text.
-pub(in crate::storage) fn os_name(name: &[u8]) -> OsString {
-    String::from_utf8_lossy(name).into_owned().into()
-}
-
 /// Locks nothing: what such systems lock, nobody else can read or write, not even through another handle of this process.
 pub(in crate::storage) fn try_lock(_: &File) -> io::Result<bool> {
     Ok(true)

@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -95,11 +94,6 @@ pub(in crate::storage) fn file_id(metadata: &Metadata) -> Option<(u64, i64)> {
     let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
     let born_ns = born.and_then(|born| i64::try_from(born.as_nanos()).ok()).unwrap_or_default();
     Some((metadata.ino(), born_ns))
-}
-
-/// A file name of these bytes.
-pub(in crate::storage) fn os_name(name: &[u8]) -> OsString {
-    OsStr::from_bytes(name).to_owned()
 }
 
 /// Locks a file against others that do the same, as long as it is open. `false`: somebody else has it.

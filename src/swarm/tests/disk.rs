@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::payload::Payload;
+use crate::disk::Done;
 use crate::model::{Block, PieceIndex};
-use crate::swarm::event::DiskEvent;
 
 /// The files of one host: keeps what is written, hashes whole pieces, and reads back only what was verified.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ impl Disk {
     }
 
     /// Writes consecutive blocks; says what the torrent is told of it.
-    pub(super) fn write(&mut self, piece: PieceIndex, begin: u32, blocks: Vec<Bytes>) -> Vec<DiskEvent> {
+    pub(super) fn write(&mut self, piece: PieceIndex, begin: u32, blocks: Vec<Bytes>) -> Vec<Done> {
         let bytes = blocks.iter().map(|block| block.len() as u32).sum();
-        let mut events = vec![DiskEvent::Written { piece, bytes }];
+        let mut events = vec![Done::Written { piece, bytes }];
         let written = self.written.entry(piece).or_default();
         let mut at = begin;
         for block in blocks {
@@ -43,7 +43,7 @@ impl Disk {
             }
             let digest = |data: &Bytes| data.iter().take(4).fold(0, |digest, byte| digest << 8 | u64::from(*byte));
             let digests = self.failed.contains(&piece).then(|| written.values().map(digest).collect());
-            events.push(DiskEvent::Hashed { piece, verified, digests });
+            events.push(Done::Hashed { piece, verified, digests });
         }
         events
     }

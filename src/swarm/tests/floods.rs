@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::model::{BLOCK_LEN, Bitfield, Block, Geometry, InfoHash, PieceIndex};
-use crate::swarm::event::{CloseCause, DiskEvent, Hello, Output, PeerKey, PeerSource};
-use crate::swarm::{CloseReason, Torrent, TorrentConfig};
+use crate::swarm::event::{CloseCause, Hello, Output, PeerKey, PeerSource};
+use crate::swarm::{CloseReason, Swarm, SwarmConfig};
 use crate::wire::{ExtendedHandshake, METADATA_PIECE_LEN, Message, MetadataMessage};
 
 const PIECES: u32 = 64;
@@ -17,7 +17,7 @@ const FLOOD: u32 = 20_000;
 
 /// A torrent, a peer that floods it, and what it made of that.
 struct Flooded {
-    torrent: Torrent,
+    torrent: Swarm,
     now: Instant,
     peer: PeerKey,
     reads: u32,
@@ -31,12 +31,12 @@ impl Flooded {
     fn new(have: Bitfield) -> Self {
         let now = Instant::now();
         let info_raw = Bytes::from(vec![b'x'; (METADATA_PIECES * METADATA_PIECE_LEN) as usize]);
-        let config = TorrentConfig {
+        let config = SwarmConfig {
             info_raw: Some(info_raw),
             dht_port: Some(1),
-            ..TorrentConfig::new(InfoHash::new([1; 20]), [99; 20])
+            ..SwarmConfig::new(InfoHash::new([1; 20]), [99; 20])
         };
-        let mut torrent = Torrent::new(config, [3; 32], now);
+        let mut torrent = Swarm::new(config, [3; 32], now);
         let geometry = Geometry::new(u64::from(PIECES * BLOCK_LEN), BLOCK_LEN.into()).unwrap();
         torrent.handle_opened(now, geometry, have);
         let mut connect = |last: u8| {
@@ -66,7 +66,7 @@ impl Flooded {
                 Output::Read { peer, run } => {
                     self.reads += 1;
                     let data = Some(Bytes::from(vec![0; run.len as usize]));
-                    self.torrent.handle_disk(self.now, DiskEvent::Read { peer, run, data });
+                    self.torrent.handle_read(self.now, peer, &run, data);
                 }
                 Output::Send { peer, message } if peer == self.peer => {
                     self.sent += 1;
@@ -214,7 +214,7 @@ fn who_reads_nothing_holds_a_bounded_number_of_bytes() {
             match output {
                 Output::Read { peer, run } => {
                     let data = Some(Bytes::from(vec![0; run.len as usize]));
-                    flooded.torrent.handle_disk(flooded.now, DiskEvent::Read { peer, run, data });
+                    flooded.torrent.handle_read(flooded.now, peer, &run, data);
                 }
                 Output::Send { message: Message::Piece { data, .. }, .. } => bytes += data.len(),
                 _ => {}
@@ -300,7 +300,7 @@ fn who_reads_nothing_for_half_a_minute_loses_its_slot_and_gets_it_back_by_readin
 #[test]
 fn what_is_told_before_the_metadata_are_known_is_bounded() {
     let now = Instant::now();
-    let mut torrent = Torrent::new(TorrentConfig::new(InfoHash::new([1; 20]), [99; 20]), [3; 32], now);
+    let mut torrent = Swarm::new(SwarmConfig::new(InfoHash::new([1; 20]), [99; 20]), [3; 32], now);
     let peer = torrent.handle_incoming(now, ([9, 9, 9, 1], 6881).into()).unwrap();
     torrent.handle_connected(now, peer, Hello { peer_id: [1; 20], fast: true, extension: true, dht: false });
     let mut run = (0..FLOOD).map(|number| Message::Have(PieceIndex::new(number))).collect();
@@ -313,7 +313,7 @@ fn what_is_told_before_the_metadata_are_known_is_bounded() {
 #[test]
 fn so_many_dials_are_under_way_and_the_other_addresses_wait() {
     let now = Instant::now();
-    let mut torrent = Torrent::new(TorrentConfig::new(InfoHash::new([1; 20]), [99; 20]), [3; 32], now);
+    let mut torrent = Swarm::new(SwarmConfig::new(InfoHash::new([1; 20]), [99; 20]), [3; 32], now);
     let addrs: Vec<SocketAddr> = (0..=255).map(|last| ([9, 9, 9, last], 6881).into()).collect();
     torrent.handle_candidates(now, PeerSource::Dht, &addrs);
     let mut dials: Vec<PeerKey> = Vec::new();

@@ -19,9 +19,10 @@ use rand_core::{Rng, SeedableRng};
 
 use super::disk::Disk;
 use super::payload::Payload;
+use crate::disk::{DiskError, Done};
 use crate::model::{BLOCK_LEN, Bitfield, Block, PieceIndex};
-use crate::swarm::event::{BanReason, CloseCause, DiskEvent, Event, Hello, Output, PeerKey, PeerSource};
-use crate::swarm::{Torrent, TorrentConfig};
+use crate::swarm::event::{BanReason, CloseCause, Event, Hello, Output, PeerKey, PeerSource};
+use crate::swarm::{Swarm, SwarmConfig};
 use crate::wire::{ExtendedHandshake, METADATA_PIECE_LEN, Message, MetadataMessage};
 
 const RUNS: u64 = 1000;
@@ -89,10 +90,10 @@ struct World {
     chance: ChaCha8Rng,
     now: Instant,
     payload: &'static Payload,
-    torrent: Torrent,
+    torrent: Swarm,
     disk: Disk,
     /// What the disk has not told yet.
-    events: VecDeque<DiskEvent>,
+    events: VecDeque<Done>,
     peers: BTreeMap<PeerKey, Remote>,
     addrs: u16,
     banned: BTreeSet<SocketAddr>,
@@ -106,13 +107,13 @@ impl World {
         let mut seed = [0; 32];
         chance.fill_bytes(&mut seed);
         let has_metadata = chance.next_u32().is_multiple_of(2);
-        let config = TorrentConfig {
+        let config = SwarmConfig {
             info_raw: has_metadata.then(|| payload.info_raw.clone()),
             dht_port: Some(1),
-            ..TorrentConfig::new(payload.info_hash, [2; 20])
+            ..SwarmConfig::new(payload.info_hash, [2; 20])
         };
         let mut world = Self {
-            torrent: Torrent::new(config, seed, start),
+            torrent: Swarm::new(config, seed, start),
             disk: Disk::new(payload.clone()),
             chance,
             now: start,
@@ -260,7 +261,7 @@ impl World {
     fn lose_piece(&mut self) {
         let piece = self.any_piece();
         if self.torrent.have().is_some_and(|have| have.contains(piece)) {
-            self.torrent.handle_disk(self.now, DiskEvent::Lost { piece });
+            self.torrent.handle_lost(self.now, piece);
         }
     }
 
@@ -442,8 +443,12 @@ impl World {
             Output::Write { piece, begin, blocks } => self.events.extend(self.disk.write(piece, begin, blocks)),
             Output::Read { peer, run } => {
                 assert!(self.torrent.have().is_some_and(|have| have.contains(run.piece)), "nothing to be read");
-                let data = (!self.one_in(8)).then(|| self.disk.read(&run));
-                self.events.push_back(DiskEvent::Read { peer, run, data });
+                let (tag, block) = (peer.get(), run);
+                let done = match self.one_in(8) {
+                    true => Done::Unread { tag, block, error: DiskError::Full { path: "x".into(), needed: None } },
+                    false => Done::Read { tag, block, data: self.disk.read(&block) },
+                };
+                self.events.push_back(done);
             }
             Output::Event(Event::PeerBanned { addr, reason }) => {
                 assert!(matches!(reason, BanReason::CorruptBlocks | BanReason::CorruptMetadata | BanReason::Faults));

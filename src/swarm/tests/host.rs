@@ -11,7 +11,7 @@ use super::uplink::{Item, Uplink};
 use super::vice::{Past, Vice};
 use crate::model::{Bitfield, Block};
 use crate::swarm::event::{Event, Hello, PeerKey};
-use crate::swarm::{Torrent, TorrentConfig};
+use crate::swarm::{Swarm, SwarmConfig};
 use crate::wire::{ExtendedHandshake, Message, MetadataMessage};
 
 /// One host by its place in the world.
@@ -39,7 +39,7 @@ pub(super) struct Traits {
     /// Whether it says that it will not download.
     pub(super) upload_only: bool,
     /// Its machine's limits.
-    pub(super) limit: fn(&mut TorrentConfig),
+    pub(super) limit: fn(&mut SwarmConfig),
 }
 
 impl Traits {
@@ -99,7 +99,7 @@ pub(super) struct Host {
     pub(super) traits: Traits,
     pub(super) addr: SocketAddr,
     pub(super) peer_id: [u8; 20],
-    pub(super) torrent: Torrent,
+    pub(super) torrent: Swarm,
     pub(super) disk: Disk,
     pub(super) uplink: Uplink,
     /// When the last byte on its way in will have arrived.
@@ -121,12 +121,12 @@ impl Host {
         peer_id[..8].copy_from_slice(b"-MG0100-");
         // Drawn, so that their order is not that of the hosts.
         ChaCha8Rng::seed_from_u64(seed << 8 | u64::from(number)).fill_bytes(&mut peer_id[8..]);
-        let mut config = TorrentConfig::new(payload.info_hash, peer_id);
+        let mut config = SwarmConfig::new(payload.info_hash, peer_id);
         config.info_raw = traits.have.as_ref().map(|_| payload.info_raw.clone());
         (traits.limit)(&mut config);
         let mut chance = [number; 32];
         chance[..8].copy_from_slice(&seed.to_be_bytes());
-        let mut torrent = Torrent::new(config, chance, now);
+        let mut torrent = Swarm::new(config, chance, now);
         if let Some(have) = traits.have.clone() {
             torrent.handle_opened(now, payload.geometry, have);
         }

@@ -1,4 +1,4 @@
-//! Several [`Torrent`](super::Torrent) machines in a world of virtual time: what they decide together.
+//! Several [`Swarm`](super::Swarm) machines in a world of virtual time: what they decide together.
 
 mod disk;
 mod payload;

@@ -100,7 +100,7 @@ fn the_optimistic_slot_stays_thirty_seconds() {
 #[test]
 fn nobody_waits_for_a_slot_while_the_line_is_idle() {
     let mut world = World::new(Payload::new(64, 64), 1);
-    let slots = |config: &mut crate::swarm::TorrentConfig| config.upload_slots = 1;
+    let slots = |config: &mut crate::swarm::SwarmConfig| config.upload_slots = 1;
     let seed = world.add(Traits { limit: slots, ..world.full() });
     // Each takes far less than the seed has to give.
     let leechers: Vec<HostId> = (0..6).map(|_| world.add(Traits { down_bps: 256 << 10, ..world.empty() })).collect();
@@ -116,7 +116,7 @@ fn who_is_choked_has_nothing_left_on_the_way_and_gets_it_later() {
     for fast in [true, false] {
         let mut world = World::new(Payload::new(128, 64), 1);
         world.check_every = 20;
-        let slots = |config: &mut crate::swarm::TorrentConfig| config.upload_slots = 1;
+        let slots = |config: &mut crate::swarm::SwarmConfig| config.upload_slots = 1;
         let seed = world.add(Traits { up_bps: 256 << 10, limit: slots, fast, ..world.full() });
         let leechers: Vec<HostId> = (0..4).map(|_| world.add(Traits { fast, ..world.empty() })).collect();
         for leecher in &leechers {

@@ -6,8 +6,9 @@ use super::host::{End, Host, HostId, Traits};
 use super::payload::Payload;
 use super::uplink::Item;
 use super::vice::Vice;
+use crate::disk::Done;
 use crate::model::Bitfield;
-use crate::swarm::event::{CloseCause, DiskEvent, Event, Hello, Output, PeerKey, PeerSource};
+use crate::swarm::event::{CloseCause, Event, Hello, Output, PeerKey, PeerSource};
 use crate::wire::{Message, PeerFault};
 
 /// How long a connection to an address that is gone is tried.
@@ -48,7 +49,7 @@ enum Step {
     },
     Disk {
         host: HostId,
-        event: DiskEvent,
+        event: Done,
     },
 }
 
@@ -365,7 +366,7 @@ impl World {
             Output::Read { peer, run } => {
                 let host = &self.hosts[id.0];
                 let (at, data) = (now + host.traits.disk_latency, host.disk.read(&run));
-                let event = DiskEvent::Read { peer, run, data: Some(data) };
+                let event = Done::Read { tag: peer.get(), block: run, data };
                 self.at(at, Step::Disk { host: id, event });
             }
             Output::DhtNode(_) => {}

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use magnes::disk::Done;
 use magnes::model::{BLOCK_LEN, Bitfield, Block, Geometry, InfoHash, PieceIndex};
-use magnes::swarm::{CloseCause, DiskEvent, Hello, Output, PeerKey, PeerSource, Torrent, TorrentConfig};
+use magnes::swarm::{CloseCause, Hello, Output, PeerKey, PeerSource, Swarm, SwarmConfig};
 use magnes::wire::{ExtendedHandshake, Link, LinkEvent, METADATA_PIECE_LEN, Message, MetadataMessage, SendError};
 use sha1::{Digest, Sha1};
 
@@ -30,13 +31,13 @@ static INFO: LazyLock<(Bytes, InfoHash)> = LazyLock::new(|| {
 
 /// A fresh torrent, and peers that are nothing but bytes.
 struct Conversation {
-    torrent: Torrent,
+    torrent: Swarm,
     now: Instant,
     peers: BTreeMap<PeerKey, Remote>,
     /// Addresses that are dialled.
     dialled: VecDeque<PeerKey>,
     reads: VecDeque<(PeerKey, Block)>,
-    disk: VecDeque<DiskEvent>,
+    disk: VecDeque<Done>,
     /// Blocks of each piece that were written.
     written: BTreeMap<PieceIndex, u32>,
 }
@@ -54,14 +55,14 @@ pub(crate) fn conversation(now: Instant, bytes: &[u8]) {
     let Some((setup, mut rest)) = bytes.split_first() else { return };
     let (raw, info_hash) = &*INFO;
     let known = setup & 1 == 1;
-    let config = TorrentConfig {
+    let config = SwarmConfig {
         info_raw: known.then(|| raw.clone()),
         dht_port: Some(1),
         peers_max: PEERS_MAX,
-        ..TorrentConfig::new(*info_hash, [1; 20])
+        ..SwarmConfig::new(*info_hash, [1; 20])
     };
     let mut talk = Conversation {
-        torrent: Torrent::new(config, [5; 32], now),
+        torrent: Swarm::new(config, [5; 32], now),
         now,
         peers: BTreeMap::new(),
         dialled: VecDeque::new(),
@@ -245,7 +246,7 @@ impl Conversation {
             0 if parameter >= 200 => {
                 let piece = PieceIndex::new(u32::from(parameter) % PIECE_COUNT);
                 self.written.remove(&piece);
-                self.torrent.handle_disk(now, DiskEvent::Lost { piece });
+                self.torrent.handle_lost(now, piece);
             }
             0 | 1 => {
                 let Some((peer, run)) = self.reads.remove(index(self.reads.len())) else { return };
@@ -253,7 +254,7 @@ impl Conversation {
                 let data = [Some(whole.clone()), Some(whole), Some(Bytes::new()), None]
                     [usize::from(parameter >> 3 & 3)]
                 .clone();
-                self.torrent.handle_disk(now, DiskEvent::Read { peer, run, data });
+                self.torrent.handle_read(now, peer, &run, data);
             }
             _ => {
                 let Some(event) = self.disk.remove(index(self.disk.len())) else { return };
@@ -264,13 +265,13 @@ impl Conversation {
 
     fn write(&mut self, piece: PieceIndex, blocks: &[Bytes]) {
         let bytes = blocks.iter().map(|block| block.len() as u32).sum();
-        self.disk.push_back(DiskEvent::Written { piece, bytes });
+        self.disk.push_back(Done::Written { piece, bytes });
         let written = self.written.entry(piece).or_default();
         *written += blocks.len() as u32;
         if u64::from(*written) * u64::from(BLOCK_LEN) >= PIECE_LEN {
             self.written.remove(&piece);
             let verified = !self.disk.len().is_multiple_of(3);
-            self.disk.push_back(DiskEvent::Hashed { piece, verified, digests: (!verified).then(|| [1, 2].into()) });
+            self.disk.push_back(Done::Hashed { piece, verified, digests: (!verified).then(|| [1, 2].into()) });
         }
     }
 

@@ -4,8 +4,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use magnes::disk::Layout;
 use magnes::model::{Info, MAGNET_LEN_MAX, Magnet, Metainfo, PublisherLink, Source};
-use magnes::storage::Layout;
 
 /// A `.torrent` file is a torrent or an error. What is read reads back the same, and lies below its folder.
 pub(crate) fn metainfo(raw: &[u8]) {

@@ -2,8 +2,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use magnes::disk::Layout;
 use magnes::model::{Bitfield, Info, PieceIndex};
-use magnes::storage::{Layout, Resume};
+use magnes::storage::Resume;
 
 /// Magic, version and checksum.
 const HEAD_LEN: usize = 12;

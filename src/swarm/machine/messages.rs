@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use super::Torrent;
+use super::Swarm;
 use crate::model::{Bitfield, Block, PieceIndex};
 use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
 use crate::swarm::flood;
 use crate::swarm::peer::PeerPieces;
 use crate::wire::{ExtendedHandshake, Message};
 
-impl Torrent {
+impl Swarm {
     /// A run of messages of one peer, in their order; `messages` is empty afterwards.
     pub fn handle_messages(&mut self, now: Instant, key: PeerKey, messages: &mut Vec<Message>) {
         let mut blocks = super::download::Run::default();

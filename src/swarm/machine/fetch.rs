@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::Torrent;
+use super::Swarm;
 use crate::swarm::event::{BanReason, Output, PeerKey};
 use crate::swarm::flood;
 use crate::swarm::metadata::Outcome;
@@ -16,7 +16,7 @@ const LIES_MAX: u32 = 2;
 const PROBE_MIN: Duration = Duration::from_secs(5);
 const PROBE_MAX: Duration = Duration::from_secs(60);
 
-impl Torrent {
+impl Swarm {
     pub(super) fn handle_extended(&mut self, now: Instant, key: PeerKey, handshake: &ExtendedHandshake) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.takes_metadata = handshake.ut_metadata;

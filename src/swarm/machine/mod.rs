@@ -30,15 +30,15 @@ use super::status::{Reason, Status};
 use crate::model::{Bitfield, Block};
 use crate::wire::Message;
 
-pub use config::TorrentConfig;
+pub use config::SwarmConfig;
 
 /// Rates for people look back about this far.
 const STATUS_WINDOW: Duration = Duration::from_secs(5);
 
 /// One torrent: whom to dial, what to ask for, whom to serve.
 #[derive(Debug)]
-pub struct Torrent {
-    config: TorrentConfig,
+pub struct Swarm {
+    config: SwarmConfig,
     chance: ChaCha8Rng,
     peers: BTreeMap<PeerKey, Peer>,
     keys: u64,
@@ -80,10 +80,10 @@ pub struct Torrent {
     outputs: VecDeque<Output>,
 }
 
-impl Torrent {
+impl Swarm {
     /// A torrent without storage: it fetches the metadata if `config` has none, and goes on with
-    /// [`Torrent::handle_opened`].
-    pub fn new(config: TorrentConfig, seed: [u8; 32], now: Instant) -> Self {
+    /// [`Swarm::handle_opened`].
+    pub fn new(config: SwarmConfig, seed: [u8; 32], now: Instant) -> Self {
         Self {
             chance: ChaCha8Rng::from_seed(seed),
             peers: BTreeMap::new(),
@@ -226,7 +226,7 @@ impl Torrent {
         self.config.dht_port = None;
     }
 
-    /// Limits what is fetched to these pieces. To be called before [`Torrent::handle_opened`]; what we have beyond them is
+    /// Limits what is fetched to these pieces. To be called before [`Swarm::handle_opened`]; what we have beyond them is
     /// served all the same.
     pub fn select(&mut self, wanted: Bitfield) {
         self.wanted = Some(wanted);
@@ -242,7 +242,7 @@ impl Torrent {
         }
     }
 
-    /// Goes on after [`Torrent::pause`].
+    /// Goes on after [`Swarm::pause`].
     pub fn resume(&mut self, now: Instant) {
         if std::mem::replace(&mut self.paused, false) {
             self.next_tick = now;

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::Torrent;
+use super::Swarm;
 use super::choice::Choice;
+use crate::disk::Done;
 use crate::model::{BLOCK_LEN, Block, PieceIndex};
-use crate::swarm::event::{BanReason, DiskEvent, Event, Output, PeerKey};
+use crate::swarm::event::{BanReason, Event, Output, PeerKey};
 use crate::swarm::peer::Peer;
 use crate::swarm::pieces::{Arrival, Asked};
 use crate::wire::{ALLOWED_FAST_COUNT, Message};
@@ -56,23 +57,26 @@ impl Run {
     }
 }
 
-impl Torrent {
-    /// What a disk thread did.
-    pub fn handle_disk(&mut self, now: Instant, event: DiskEvent) {
-        match event {
-            DiskEvent::Written { bytes, .. } => {
-                let bytes = u64::from(bytes).min(self.unwritten);
-                self.unwritten -= bytes;
-                self.credit_used -= bytes;
-                self.ask_all(now);
-            }
-            DiskEvent::Hashed { piece, verified: true, digests } => {
-                self.handle_verified(now, piece, digests.as_deref())
-            }
-            DiskEvent::Hashed { piece, verified: false, digests } => self.handle_failed(now, piece, digests),
-            DiskEvent::Lost { piece } => self.handle_lost(now, piece),
-            DiskEvent::Read { peer, run, data } => self.handle_read(now, peer, &run, data),
+impl Swarm {
+    /// What a disk thread did. Checks, measures, syncs and failed writes say nothing about peers and pieces in themselves:
+    /// whoever keeps the files judges them.
+    pub fn handle_disk(&mut self, now: Instant, done: Done) {
+        match done {
+            Done::Written { bytes, .. } => self.handle_written(now, bytes),
+            Done::Hashed { piece, verified: true, digests } => self.handle_verified(now, piece, digests.as_deref()),
+            Done::Hashed { piece, verified: false, digests } => self.handle_failed(now, piece, digests),
+            Done::Lost { piece, error: _ } => self.handle_lost(now, piece),
+            Done::Read { tag, block, data } => self.handle_read(now, PeerKey::new(tag), &block, Some(data)),
+            Done::Unread { tag, block, error: _ } => self.handle_read(now, PeerKey::new(tag), &block, None),
+            Done::Checked { .. } | Done::Measured { .. } | Done::Synced(_) | Done::Failed(_) => {}
         }
+    }
+
+    fn handle_written(&mut self, now: Instant, bytes: u32) {
+        let bytes = u64::from(bytes).min(self.unwritten);
+        self.unwritten -= bytes;
+        self.credit_used -= bytes;
+        self.ask_all(now);
     }
 
     pub(super) fn handle_piece(
@@ -311,7 +315,8 @@ impl Torrent {
         self.ask_all(now);
     }
 
-    fn handle_lost(&mut self, now: Instant, piece: PieceIndex) {
+    /// A piece that was verified, or of which blocks were written, is not on the disk after all.
+    pub fn handle_lost(&mut self, now: Instant, piece: PieceIndex) {
         let Some(pieces) = &mut self.pieces else { return };
         let is_more = pieces.handle_lost(piece, &mut self.chance);
         self.candidates.recall(now);
@@ -349,16 +354,15 @@ mod tests {
     use super::*;
     use crate::model::{Bitfield, Geometry, InfoHash};
     use crate::swarm::event::Hello;
-    use crate::swarm::torrent::TorrentConfig;
+    use crate::swarm::machine::SwarmConfig;
 
     const PIECE_LEN: u32 = 4 * BLOCK_LEN;
 
     /// A torrent with these of its two pieces, and a peer that has both and does not choke.
-    fn torrent(have: &[u32]) -> (Torrent, PeerKey, Instant) {
+    fn torrent(have: &[u32]) -> (Swarm, PeerKey, Instant) {
         let now = Instant::now();
-        let config =
-            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
-        let mut torrent = Torrent::new(config, [3; 32], now);
+        let config = SwarmConfig { info_raw: Some(Bytes::new()), ..SwarmConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Swarm::new(config, [3; 32], now);
         let geometry = Geometry::new(2 * u64::from(PIECE_LEN), u64::from(PIECE_LEN)).unwrap();
         let mut verified = Bitfield::empty(2);
         have.iter().for_each(|piece| assert!(verified.insert(PieceIndex::new(*piece))));
@@ -371,7 +375,7 @@ mod tests {
         (torrent, peer, now)
     }
 
-    fn sent(torrent: &mut Torrent) -> Vec<Message> {
+    fn sent(torrent: &mut Swarm) -> Vec<Message> {
         let mut messages = Vec::new();
         while let Some(output) = torrent.poll_output() {
             if let Output::Send { message, .. } = output {
@@ -386,7 +390,7 @@ mod tests {
     fn a_verified_piece_that_the_disk_lost_is_fetched_again() {
         let (mut torrent, peer, now) = torrent(&[1]);
         sent(&mut torrent);
-        torrent.handle_disk(now, DiskEvent::Lost { piece: PieceIndex::new(1) });
+        torrent.handle_lost(now, PieceIndex::new(1));
         let asked = sent(&mut torrent)
             .iter()
             .filter(|message| matches!(message, Message::Request(block) if block.piece == PieceIndex::new(1)))
@@ -406,8 +410,8 @@ mod tests {
         sent(&mut torrent);
         let data = Bytes::from(vec![0; BLOCK_LEN as usize]);
         torrent.handle_messages(now, peer, &mut vec![Message::Piece { piece, begin: 0, data }]);
-        torrent.handle_disk(now, DiskEvent::Written { piece, bytes: BLOCK_LEN });
-        torrent.handle_disk(now, DiskEvent::Lost { piece });
+        torrent.handle_disk(now, Done::Written { piece, bytes: BLOCK_LEN });
+        torrent.handle_lost(now, piece);
         let messages = sent(&mut torrent);
         let count = |wanted: fn(&Message) -> bool| messages.iter().filter(|message| wanted(message)).count();
         assert_eq!(count(|message| matches!(message, Message::Cancel(_))), 3);

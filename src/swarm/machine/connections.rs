@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::Torrent;
+use super::Swarm;
 use super::upload::READING_MAX;
 use crate::model::{Bitfield, Geometry};
 use crate::swarm::candidates::End;
@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// Connections whose address is remembered, for blame.
 const SENDERS_MAX: usize = 4096;
 
-impl Torrent {
+impl Swarm {
     /// Addresses of peers became known.
     pub fn handle_candidates(&mut self, now: Instant, source: PeerSource, addrs: &[SocketAddr]) {
         for addr in addrs {
@@ -306,15 +306,15 @@ impl Torrent {
 mod tests {
     use super::*;
     use crate::model::InfoHash;
-    use crate::swarm::torrent::TorrentConfig;
+    use crate::swarm::machine::SwarmConfig;
 
     const ADDR: ([u8; 4], u16) = ([10, 0, 0, 1], 6881);
 
     /// What a torrent says to a peer that has a DHT node, and what it makes of that peer's PORT.
     fn ports(dht_port: Option<u16>, leave: bool) -> (Vec<u16>, Vec<SocketAddr>) {
         let now = Instant::now();
-        let config = TorrentConfig { dht_port, ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
-        let mut torrent = Torrent::new(config, [3; 32], now);
+        let config = SwarmConfig { dht_port, ..SwarmConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Swarm::new(config, [3; 32], now);
         if leave {
             torrent.leave_dht();
         }

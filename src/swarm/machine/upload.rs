@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::Torrent;
+use super::Swarm;
 use crate::model::{BLOCK_LEN, Block, PieceIndex};
 use crate::swarm::choker::Candidate;
 use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
@@ -27,7 +27,7 @@ const TINY_LEN: u32 = 4 * 1024;
 /// The longest request that is served (the convention is 16 KiB).
 const REQUEST_LEN_MAX: u32 = 128 * 1024;
 
-impl Torrent {
+impl Swarm {
     /// Payload reached the socket of a peer.
     pub fn handle_sent(&mut self, now: Instant, key: PeerKey, payload_bytes: u32) {
         self.up.add(now, u64::from(payload_bytes));
@@ -119,7 +119,8 @@ impl Torrent {
         }
     }
 
-    pub(super) fn handle_read(&mut self, now: Instant, key: PeerKey, run: &Block, data: Option<Bytes>) {
+    /// A run of blocks was read for a peer, as [`Output::Read`] asked for; `data` is `None` when it could not be read.
+    pub fn handle_read(&mut self, now: Instant, key: PeerKey, run: &Block, data: Option<Bytes>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(reading) = peer.serves.take_run(run) else { return };
         let data = data.filter(|data| data.len() == run.len as usize);
@@ -264,14 +265,13 @@ impl Torrent {
 mod tests {
     use super::*;
     use crate::model::{Bitfield, Geometry, InfoHash};
-    use crate::swarm::event::{DiskEvent, Hello};
-    use crate::swarm::torrent::TorrentConfig;
+    use crate::swarm::event::Hello;
+    use crate::swarm::machine::SwarmConfig;
 
     /// A seed of one piece of so many blocks, and a peer that is connected to it.
-    fn seed_and_peer(now: Instant, blocks: u32) -> (Torrent, PeerKey) {
-        let config =
-            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
-        let mut torrent = Torrent::new(config, [3; 32], now);
+    fn seed_and_peer(now: Instant, blocks: u32) -> (Swarm, PeerKey) {
+        let config = SwarmConfig { info_raw: Some(Bytes::new()), ..SwarmConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Swarm::new(config, [3; 32], now);
         let len = u64::from(blocks * BLOCK_LEN);
         torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::full(1));
         let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
@@ -294,7 +294,7 @@ mod tests {
             match output {
                 Output::Read { peer, run } => {
                     let data = Some(Bytes::from(vec![0; run.len as usize]));
-                    torrent.handle_disk(now, DiskEvent::Read { peer, run, data });
+                    torrent.handle_read(now, peer, &run, data);
                 }
                 Output::Send { message: Message::Piece { .. }, .. } => queued += 1,
                 _ => {}
@@ -320,12 +320,11 @@ mod tests {
     /// after how many seconds one that comes later is unchoked.
     fn waits_for_a_slot(sent: u32) -> u64 {
         let start = Instant::now();
-        let config =
-            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [99; 20]) };
-        let mut torrent = Torrent::new(config, [3; 32], start);
+        let config = SwarmConfig { info_raw: Some(Bytes::new()), ..SwarmConfig::new(InfoHash::new([1; 20]), [99; 20]) };
+        let mut torrent = Swarm::new(config, [3; 32], start);
         let len = u64::from(64 * BLOCK_LEN);
         torrent.handle_opened(start, Geometry::new(len, len).unwrap(), Bitfield::full(1));
-        let connect = |torrent: &mut Torrent, last: u8, blocks: u32| {
+        let connect = |torrent: &mut Swarm, last: u8, blocks: u32| {
             let peer = torrent.handle_incoming(start, ([9, 9, 9, last], 6881).into()).unwrap();
             torrent.handle_connected(
                 start,
@@ -351,7 +350,7 @@ mod tests {
             while let Some(output) = torrent.poll_output() {
                 if let Output::Read { peer, run } = output {
                     let data = Some(Bytes::from(vec![0; run.len as usize]));
-                    torrent.handle_disk(start, DiskEvent::Read { peer, run, data });
+                    torrent.handle_read(start, peer, &run, data);
                 }
             }
             torrent.next_choke = now + Duration::from_secs(60);
@@ -386,10 +385,10 @@ mod tests {
             .collect();
         assert!(reads.iter().map(|run| run.len).sum::<u32>() < BLOCKS * BLOCK_LEN, "some wait");
 
-        torrent.handle_disk(now, DiskEvent::Lost { piece });
+        torrent.handle_lost(now, piece);
         for run in reads {
             let data = Some(Bytes::from(vec![0; run.len as usize]));
-            torrent.handle_disk(now, DiskEvent::Read { peer, run, data });
+            torrent.handle_read(now, peer, &run, data);
         }
         torrent.check_invariants();
         let outputs: Vec<Output> = std::iter::from_fn(|| torrent.poll_output()).collect();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Torrent;
+use super::Swarm;
 use crate::swarm::choker::ROUND;
 use crate::swarm::event::PeerKey;
 use crate::wire::Message;
@@ -14,8 +14,8 @@ const SNUB: Duration = Duration::from_secs(60);
 /// A tick that comes so late is the first after the process stood still (a suspended laptop): nobody's silence counts then.
 const STANDSTILL: Duration = Duration::from_secs(5);
 
-impl Torrent {
-    /// When [`Torrent::handle_timeout`] is to be called next.
+impl Swarm {
+    /// When [`Swarm::handle_timeout`] is to be called next.
     pub fn next_timeout(&self) -> Option<Instant> {
         if self.paused {
             return None;
@@ -110,13 +110,12 @@ mod tests {
     use super::*;
     use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash};
     use crate::swarm::event::{Hello, Output};
-    use crate::swarm::torrent::TorrentConfig;
+    use crate::swarm::machine::SwarmConfig;
 
     /// A torrent of one piece that asked a peer for its blocks.
-    fn asking(now: Instant) -> Torrent {
-        let config =
-            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
-        let mut torrent = Torrent::new(config, [3; 32], now);
+    fn asking(now: Instant) -> Swarm {
+        let config = SwarmConfig { info_raw: Some(Bytes::new()), ..SwarmConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Swarm::new(config, [3; 32], now);
         let len = u64::from(4 * BLOCK_LEN);
         torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::empty(1));
         let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
@@ -125,7 +124,7 @@ mod tests {
         torrent
     }
 
-    fn cancels(torrent: &mut Torrent) -> usize {
+    fn cancels(torrent: &mut Swarm) -> usize {
         let outputs = std::iter::from_fn(|| torrent.poll_output());
         outputs.filter(|output| matches!(output, Output::Send { message: Message::Cancel(_), .. })).count()
     }

@@ -4,7 +4,7 @@ use crate::model::InfoHash;
 
 /// What a torrent is started with, and its limits.
 #[derive(Debug, Clone)]
-pub struct TorrentConfig {
+pub struct SwarmConfig {
     /// The info hash.
     pub info_hash: InfoHash,
     /// Our peer id: a connection to a peer that has it is one to ourselves.
@@ -27,7 +27,7 @@ pub struct TorrentConfig {
     pub request_queue_max: usize,
 }
 
-impl TorrentConfig {
+impl SwarmConfig {
     /// The usual limits.
     pub fn new(info_hash: InfoHash, peer_id: [u8; 20]) -> Self {
         Self {

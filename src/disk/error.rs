@@ -136,7 +136,8 @@ impl DiskError {
         }
     }
 
-    pub(super) fn new(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+    /// What the system said when `action` was tried on `path`.
+    pub fn new(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         let source = source.into();
         let path = path.to_path_buf();
         match source.kind() {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::Torrent;
+use super::Swarm;
 use crate::model::is_local;
 use crate::swarm::event::{CloseReason, PeerKey};
 use crate::swarm::peer::Peer;
@@ -15,7 +15,7 @@ const USELESS_AFTER: Duration = Duration::from_secs(10);
 /// Who could ask, or be asked, and has exchanged nothing for so long gives way too.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
-impl Torrent {
+impl Swarm {
     /// Makes room for a connection to or from `ip`, where there is none. Returns whether there is room.
     pub(super) fn make_room(&mut self, now: Instant, ip: IpAddr) -> bool {
         let surplus = if self.has_share(ip) {
@@ -75,16 +75,15 @@ mod tests {
     use super::*;
     use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash};
     use crate::swarm::event::{Hello, Output, PeerSource};
-    use crate::swarm::torrent::TorrentConfig;
+    use crate::swarm::machine::SwarmConfig;
     use crate::wire::Message;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A torrent without any of its pieces.
-    fn torrent(now: Instant) -> Torrent {
-        let config =
-            TorrentConfig { info_raw: Some(Bytes::new()), ..TorrentConfig::new(InfoHash::new([1; 20]), [2; 20]) };
-        let mut torrent = Torrent::new(config, [3; 32], now);
+    fn torrent(now: Instant) -> Swarm {
+        let config = SwarmConfig { info_raw: Some(Bytes::new()), ..SwarmConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let mut torrent = Swarm::new(config, [3; 32], now);
         torrent.handle_opened(
             now,
             Geometry::new(u64::from(4 * BLOCK_LEN), BLOCK_LEN.into()).unwrap(),
@@ -93,7 +92,7 @@ mod tests {
         torrent
     }
 
-    fn connect(torrent: &mut Torrent, now: Instant, addr: SocketAddr) -> Option<PeerKey> {
+    fn connect(torrent: &mut Swarm, now: Instant, addr: SocketAddr) -> Option<PeerKey> {
         let peer = torrent.handle_incoming(now, addr)?;
         let mut peer_id = [4; 20];
         peer_id[..8].copy_from_slice(&peer.get().to_be_bytes());
@@ -142,7 +141,7 @@ mod tests {
         let start = Instant::now();
         let mut torrent = torrent(start);
         let public = |port: u16| SocketAddr::from(([9, 9, 9, 9], port));
-        let count = |torrent: &Torrent, ip: IpAddr| torrent.peers.values().filter(|peer| peer.addr.ip() == ip).count();
+        let count = |torrent: &Swarm, ip: IpAddr| torrent.peers.values().filter(|peer| peer.addr.ip() == ip).count();
         for port in 1..100 {
             connect(&mut torrent, start, public(port));
         }
@@ -163,7 +162,7 @@ mod tests {
         let mut torrent = torrent(start);
         let addrs =
             |ports: std::ops::Range<u16>| ports.map(|port| SocketAddr::from(([9, 9, 9, 9], port))).collect::<Vec<_>>();
-        let dials = |torrent: &mut Torrent| {
+        let dials = |torrent: &mut Swarm| {
             let outputs = std::iter::from_fn(|| torrent.poll_output());
             outputs.filter(|output| matches!(output, Output::Dial { .. })).count()
         };
@@ -182,7 +181,7 @@ mod tests {
         let mut torrent = torrent(start);
         let peer = connect(&mut torrent, start, addr(1)).unwrap();
         torrent.handle_messages(start, peer, &mut vec![Message::Interested]);
-        let rank = |torrent: &Torrent, now| rank(now, &torrent.peers[&peer]);
+        let rank = |torrent: &Swarm, now| rank(now, &torrent.peers[&peer]);
         assert!(!torrent.peers[&peer].we_choke);
         assert_eq!(rank(&torrent, start + IDLE_AFTER - SECOND), None);
         assert_eq!(rank(&torrent, start + IDLE_AFTER), Some(1));

@@ -2,7 +2,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::sys::os_name;
 use crate::model::{Bitfield, Block, FileSelection, Info, NameRules, SelectionError};
 
 /// Where the bytes of a torrent stand on the disk.
@@ -77,7 +76,7 @@ impl Layout {
     }
 
     /// Gives a file another path below the folder.
-    pub(super) fn rename(&mut self, file: usize, components: Vec<OsString>) {
+    pub(crate) fn rename(&mut self, file: usize, components: Vec<OsString>) {
         self.files[file].components = components;
     }
 
@@ -140,6 +139,18 @@ impl Layout {
             Span { file: index, offset: from - file.offset, len: (to - from) as u32 }
         })
     }
+}
+
+/// A file name of these bytes.
+#[cfg(unix)]
+fn os_name(name: &[u8]) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(name.to_vec())
+}
+
+/// A file name of these bytes, as far as they are text.
+#[cfg(not(unix))]
+fn os_name(name: &[u8]) -> OsString {
+    String::from_utf8_lossy(name).into_owned().into()
 }
 
 #[cfg(test)]
