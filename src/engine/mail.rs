@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::disk::{Done, Job};
 use crate::model::{Block, InfoHash};
-use crate::swarm::{CloseCause, Hello, PeerKey, Unwanted};
-use crate::wire::Message;
+use crate::swarm::{CloseCause, PeerKey, Unwanted};
+use crate::wire::{Message, PeerHello};
 
 /// Mails are runs of messages, so this is seconds of work; it bounds what a burst of peers can queue.
 pub(crate) const TORRENT_MAIL_MAX: usize = 256;
@@ -34,7 +34,7 @@ pub(crate) const TORRENT_EVENTS_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) enum TorrentMail {
     /// Both handshakes of a connection are done.
-    Connected { peer: PeerKey, hello: Hello },
+    Connected { peer: PeerKey, hello: PeerHello },
     /// What a peer task read, wrote and took back since its last mail.
     Run { peer: PeerKey, messages: Vec<Message>, payload_sent: u32, taken_back: Vec<Block> },
     /// A connection is gone; its inbox may be dropped.

@@ -13,7 +13,7 @@ use super::greetings::Greeting;
 use super::mail::{Admission, PeerMail, RouteRequest, TorrentMail, TorrentMailbox};
 use crate::model::{Block, InfoHash, PeerId};
 use crate::storage::is_out_of_files;
-use crate::swarm::{CloseCause, Hello, PeerKey};
+use crate::swarm::{CloseCause, PeerKey};
 use crate::wire::{Features, Link, LinkConfig, LinkEvent, Message, SendError, TRANSMIT_SLICES_MAX};
 
 /// How long a connection may take to be set up. Home routers drop the packet for an address that is gone, so this is
@@ -283,12 +283,6 @@ impl Connection {
             match event {
                 LinkEvent::Message(message) => self.messages.push(message),
                 LinkEvent::Established(hello) => {
-                    let hello = Hello {
-                        peer_id: *hello.peer_id.as_bytes(),
-                        fast: hello.features.fast,
-                        extension: hello.features.extension,
-                        dht: hello.features.dht,
-                    };
                     self.post(TorrentMail::Connected { peer: self.peer, hello }).await?;
                 }
                 LinkEvent::Greeting { .. } => {}

@@ -1,4 +1,4 @@
-use crate::model::PieceIndex;
+use crate::model::{PeerId, PieceIndex};
 
 /// Rivals that are looked at: more hardly change who comes first, and each costs time with every piece.
 pub(super) const RIVALS_MAX: usize = 64;
@@ -38,8 +38,8 @@ impl Claim {
 }
 
 /// What stands for a peer: the random end of its id.
-pub(super) fn claimant(peer_id: &[u8; 20]) -> u64 {
-    peer_id[12..].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+pub(super) fn claimant(peer_id: &PeerId) -> u64 {
+    peer_id.as_bytes()[12..].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The number that a peer draws for a piece: the finaliser of splitmix64.
@@ -56,7 +56,7 @@ mod tests {
 
     /// The claims of eight peers to a piece.
     fn claims(piece: u32) -> Vec<Claim> {
-        let peers: Vec<u64> = (0..8).map(|number| claimant(&[number; 20])).collect();
+        let peers: Vec<u64> = (0..8).map(|number| claimant(&PeerId::new([number; 20]))).collect();
         let others = |own: &u64| peers.iter().copied().filter(|other| other != own).collect::<Vec<_>>();
         peers.iter().map(|own| Claim::new(*own, &others(own), PieceIndex::new(piece))).collect()
     }

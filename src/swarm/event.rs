@@ -35,19 +35,6 @@ pub enum PeerSource {
     Incoming,
 }
 
-/// What the handshake of a peer says (BEP 3, 6, 10, 5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hello {
-    /// Its peer id.
-    pub peer_id: [u8; 20],
-    /// Whether both sides have the Fast extension.
-    pub fast: bool,
-    /// Whether both sides have the extension protocol.
-    pub extension: bool,
-    /// Whether it has a DHT node.
-    pub dht: bool,
-}
-
 /// Why a connection is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseCause {

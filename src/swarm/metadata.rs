@@ -5,11 +5,11 @@ use bytes::{Bytes, BytesMut};
 use sha1::{Digest, Sha1};
 
 use super::event::PeerKey;
-use crate::model::InfoHash;
+use crate::model::{INFO_LEN_MAX, InfoHash};
 use crate::wire::METADATA_PIECE_LEN;
 
 /// The largest info dictionary that is believed in, in bytes.
-pub(super) const METADATA_LEN_MAX: u32 = 16 * 1024 * 1024;
+pub(super) const METADATA_LEN_MAX: u32 = INFO_LEN_MAX as u32;
 /// Requests to one peer at once.
 const REQUESTS_PER_PEER: usize = 4;
 /// How long a request may take before another peer is asked too.

@@ -29,7 +29,7 @@ mod machine;
 #[allow(clippy::disallowed_methods, reason = "tests begin somewhere in time")]
 mod tests;
 
-pub use event::{BanReason, CloseCause, CloseReason, Event, Hello, Output, PeerKey, PeerSource, Unwanted};
+pub use event::{BanReason, CloseCause, CloseReason, Event, Output, PeerKey, PeerSource, Unwanted};
 pub use machine::{Swarm, SwarmConfig};
 pub use search::SearchSchedule;
 pub use status::{Contacts, Reason, Status};

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::asks::Asks;
-use super::event::Hello;
 use super::flood::Allowance;
 use super::rate::Rate;
 use super::serves::Serves;
 use crate::model::{BLOCK_LEN, Bitfield, Block, PieceIndex};
+use crate::wire::PeerHello;
 
 /// The choker's rates look back about this far (Cohen 2003).
 const RATE_WINDOW: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ pub(super) struct Peer {
     /// Where it listens: the address we dialled, or the port it told of (BEP 10).
     pub(super) listen: Option<SocketAddr>,
     /// `None` until both handshakes are done.
-    pub(super) hello: Option<Hello>,
+    pub(super) hello: Option<PeerHello>,
     pub(super) connected_at: Instant,
     /// When a block came from it or went to it, or it connected.
     pub(super) active_at: Instant,
@@ -133,7 +133,7 @@ impl Peer {
     }
 
     pub(super) fn has_fast(&self) -> bool {
-        self.hello.is_some_and(|hello| hello.fast)
+        self.hello.is_some_and(|hello| hello.features.fast)
     }
 
     pub(super) fn has(&self, piece: PieceIndex) -> bool {

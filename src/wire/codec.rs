@@ -9,7 +9,7 @@ pub(super) const PREFIX_LEN: usize = 4;
 /// Bytes of a piece frame before the block: length, id, piece, begin (BEP 3).
 pub(super) const PIECE_HEADER_LEN: usize = PREFIX_LEN + 9;
 /// The longest request that is accepted, in bytes; convention asks for 16 KiB, some clients for more.
-const REQUEST_LEN_MAX: u32 = 128 * 1024;
+pub const REQUEST_LEN_MAX: u32 = 128 * 1024;
 /// The longest frame of an extended or unknown message, in bytes: what is received of a frame is memory until the rest
 /// comes. The longest that we ask for is a metadata piece of 16 KiB.
 const FRAME_LEN_MAX: u32 = 128 * 1024;

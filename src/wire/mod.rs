@@ -20,6 +20,7 @@ mod allowed_fast;
 mod link;
 
 pub use allowed_fast::{ALLOWED_FAST_COUNT, allowed_fast_set};
+pub use codec::REQUEST_LEN_MAX;
 pub use extension::METADATA_PIECE_LEN;
 pub use fault::PeerFault;
 pub use handshake::{Features, HANDSHAKE_LEN, PeerHello};

@@ -29,14 +29,10 @@ use crate::disk::{Job, Layout, StoreId};
 use crate::model::{Bitfield, FileSelection, Info, InfoHash, PeerAddr, PeerId};
 use crate::storage::{ExistingData, Resume, StateLock, WriteLock};
 use crate::swarm::{self, CloseCause, Output, PeerKey, PeerSource, Swarm, SwarmConfig};
-use crate::wire::{ExtendedHandshake, LinkConfig};
+use crate::wire::LinkConfig;
 
 /// Mails handled before the outputs are carried out.
 const MAILS_PER_TURN: usize = 64;
-/// How we name ourselves to peers (BEP 10).
-const CLIENT: &str = concat!("magnes ", env!("CARGO_PKG_VERSION"));
-/// Our queue of requests from one peer, as the extension handshake tells it (BEP 10).
-const REQUEST_QUEUE_LEN: u32 = 2000;
 
 /// What a torrent is started with.
 #[derive(Debug)]
@@ -121,8 +117,9 @@ impl TorrentTask {
         let swarm_config = SwarmConfig {
             peers_max: config.peers_max,
             info_raw: config.info.as_ref().map(|info| info.raw().clone()),
+            listen_port: config.listen_port,
             dht_port: config.listen_port.filter(|_| config.dht.is_some()),
-            ..SwarmConfig::new(config.info_hash, *config.peer_id.as_bytes())
+            ..SwarmConfig::new(config.info_hash, config.peer_id)
         };
         let torrent = Swarm::new(swarm_config, config.seed, now);
         let (state, state_reader) = watch::channel(TorrentState {
@@ -232,8 +229,6 @@ impl TorrentTask {
         if self.discovery.is_some() {
             let nodes = self.names.add(Role::Node, &std::mem::take(&mut self.config.dht_nodes));
             self.handle_named(Role::Node, &nodes);
-        } else {
-            self.torrent.leave_dht();
         }
         match self.config.info.clone() {
             Some(info) => self.open(info),
@@ -248,7 +243,6 @@ impl TorrentTask {
         let resume = Resume::load(path, &self.config.info_hash).ok().flatten()?;
         let info = Info::parse(resume.info_raw.into()).ok().filter(|info| info.hash() == self.config.info_hash)?;
         self.torrent.handle_candidates(now, PeerSource::Resume, &resume.peers);
-        self.torrent.set_metadata(info.raw().clone());
         Some(Arc::new(info))
     }
 
@@ -267,14 +261,14 @@ impl TorrentTask {
     fn handle_mail(&mut self, mail: TorrentMail) {
         let now = Instant::now();
         match mail {
-            TorrentMail::Run { peer, mut messages, payload_sent, taken_back } => {
+            TorrentMail::Run { peer, messages, payload_sent, taken_back } => {
                 if payload_sent > 0 {
                     self.torrent.handle_sent(now, peer, payload_sent);
                 }
                 if !taken_back.is_empty() {
                     self.torrent.handle_taken_back(peer, &taken_back);
                 }
-                self.torrent.handle_messages(now, peer, &mut messages);
+                self.torrent.handle_messages(now, peer, messages);
             }
             TorrentMail::Disk(done) => done.into_iter().for_each(|done| self.handle_done(now, done)),
             TorrentMail::Connected { peer, hello } => self.torrent.handle_connected(now, peer, hello),
@@ -375,17 +369,8 @@ impl TorrentTask {
     }
 
     fn link_config(&self) -> LinkConfig {
-        let metadata_size = self.config.info.as_ref().and_then(|info| u32::try_from(info.raw().len()).ok());
         LinkConfig {
-            extended: ExtendedHandshake {
-                ut_metadata: true,
-                metadata_size,
-                reqq: Some(REQUEST_QUEUE_LEN),
-                port: self.config.listen_port,
-                client: Some(CLIENT.to_owned()),
-                your_ip: None,
-                upload_only: self.torrent.is_complete(),
-            },
+            extended: self.torrent.extended_handshake(),
             ..link_config(self.config.peer_id, self.discovery.is_some())
         }
     }

@@ -33,8 +33,8 @@ impl TorrentTask {
         self.config.info = Some(info.clone());
         if self.is_private() {
             self.discovery = None;
-            self.torrent.leave_dht();
         }
+        self.torrent.handle_info(info.raw().clone(), info.is_private());
         let linked = self.config.link_selection.as_ref().map(|selection| selection.within(info.files().len()));
         let config = OpeningConfig {
             folder: self.config.folder.clone(),
@@ -108,10 +108,7 @@ impl TorrentTask {
             }
             self.unreadable = Some((unreadable, TorrentError::Disk(error)));
         }
-        if let Some(wanted) = wanted {
-            self.torrent.select(wanted);
-        }
-        self.torrent.handle_opened(now, geometry, have);
+        self.torrent.handle_opened(now, geometry, have, wanted);
         self.config.serving.notify_one();
         self.publish_now(now);
     }

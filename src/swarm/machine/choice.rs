@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use crate::model::PieceIndex;
+use crate::model::{PeerId, PieceIndex};
 use crate::swarm::claim::{Claim, RIVALS_MAX, claimant};
 use crate::swarm::event::PeerKey;
 use crate::swarm::peer::Peer;
@@ -18,7 +18,7 @@ pub(super) struct Choice<'a> {
 
 impl<'a> Choice<'a> {
     /// Between us, with this id, and `peers`.
-    pub(super) fn new(peer_id: &[u8; 20], peers: &'a BTreeMap<PeerKey, Peer>) -> Self {
+    pub(super) fn new(peer_id: &PeerId, peers: &'a BTreeMap<PeerKey, Peer>) -> Self {
         Self { ours: claimant(peer_id), peers, rivals: OnceCell::new() }
     }
 

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::model::InfoHash;
+use crate::model::{InfoHash, PeerId};
 
 /// What a torrent is started with, and its limits.
 #[derive(Debug, Clone)]
@@ -8,9 +8,13 @@ pub struct SwarmConfig {
     /// The info hash.
     pub info_hash: InfoHash,
     /// Our peer id: a connection to a peer that has it is one to ourselves.
-    pub peer_id: [u8; 20],
+    pub peer_id: PeerId,
     /// The info dictionary, when it is known from the start.
     pub info_raw: Option<Bytes>,
+    /// How we name ourselves to peers (BEP 10).
+    pub client: &'static str,
+    /// The TCP port that we listen on, told to peers (BEP 10).
+    pub listen_port: Option<u16>,
     /// The UDP port of our DHT node, told to peers that have one too (BEP 5, PORT). `None`: there is none.
     pub dht_port: Option<u16>,
     /// Connections at most, those being set up included.
@@ -23,17 +27,19 @@ pub struct SwarmConfig {
     pub credit_bytes_max: u64,
     /// Requests to one peer at most.
     pub request_depth_max: usize,
-    /// Requests of one peer that we queue at most; what comes on top is rejected.
+    /// Requests of one peer that we queue at most, as we tell it (`reqq`, BEP 10); what comes on top is rejected.
     pub request_queue_max: usize,
 }
 
 impl SwarmConfig {
     /// The usual limits.
-    pub fn new(info_hash: InfoHash, peer_id: [u8; 20]) -> Self {
+    pub fn new(info_hash: InfoHash, peer_id: PeerId) -> Self {
         Self {
             info_hash,
             peer_id,
             info_raw: None,
+            client: concat!("magnes ", env!("CARGO_PKG_VERSION")),
+            listen_port: None,
             dht_port: None,
             peers_max: 200,
             half_open_max: 30,

@@ -7,10 +7,10 @@ use super::Swarm;
 use super::upload::READING_MAX;
 use crate::model::{Bitfield, Geometry};
 use crate::swarm::candidates::End;
-use crate::swarm::event::{BanReason, CloseCause, CloseReason, Event, Hello, Output, PeerKey, PeerSource};
+use crate::swarm::event::{BanReason, CloseCause, CloseReason, Event, Output, PeerKey, PeerSource};
 use crate::swarm::peer::{Peer, PeerPieces};
 use crate::swarm::pieces::Pieces;
-use crate::wire::{ALLOWED_FAST_COUNT, Message, allowed_fast_set};
+use crate::wire::{ALLOWED_FAST_COUNT, METADATA_PIECE_LEN, Message, PeerHello, allowed_fast_set};
 
 /// A peer may ask for the metadata so many times over.
 const METADATA_TIMES_MAX: u32 = 3;
@@ -44,7 +44,7 @@ impl Swarm {
     }
 
     /// Both handshakes of a connection are done.
-    pub fn handle_connected(&mut self, now: Instant, key: PeerKey, hello: Hello) {
+    pub fn handle_connected(&mut self, now: Instant, key: PeerKey, hello: PeerHello) {
         if !self.peers.contains_key(&key) {
             return;
         }
@@ -60,7 +60,7 @@ impl Swarm {
         (peer.connected_at, peer.active_at) = (now, now);
         self.introduce(key);
         self.tell_upload_only(key);
-        if let Some(port) = self.config.dht_port.filter(|_| hello.dht) {
+        if let Some(port) = self.config.dht_port.filter(|_| hello.features.dht) {
             self.send(key, Message::Port(port));
         }
     }
@@ -85,9 +85,10 @@ impl Swarm {
     }
 
     /// The storage is open and these pieces are in it. From here on the torrent downloads and serves.
-    pub fn handle_opened(&mut self, now: Instant, geometry: Geometry, have: Bitfield) {
+    /// `wanted` limits what is fetched; what we have beyond it is served all the same.
+    pub fn handle_opened(&mut self, now: Instant, geometry: Geometry, have: Bitfield, wanted: Option<Bitfield>) {
         let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
-        let wanted = self.wanted.clone().unwrap_or_else(|| Bitfield::full(geometry.piece_count()));
+        let wanted = wanted.unwrap_or_else(|| Bitfield::full(geometry.piece_count()));
         self.pieces = Some(Pieces::new(geometry, have, wanted, &mut self.chance));
         for key in keys {
             self.resolve_early(now, key);
@@ -176,7 +177,7 @@ impl Swarm {
     fn insert(&mut self, now: Instant, addr: SocketAddr, outgoing: bool) -> PeerKey {
         self.keys += 1;
         let key = PeerKey::new(self.keys);
-        let metadata_pieces = self.info_raw.as_ref().map_or(0, |raw| raw.len().div_ceil(16 * 1024) as u32);
+        let metadata_pieces = self.info_raw.as_ref().map_or(0, |raw| (raw.len() as u32).div_ceil(METADATA_PIECE_LEN));
         let metadata_budget = METADATA_REQUESTS_MIN + METADATA_TIMES_MAX * metadata_pieces;
         let mut peer = Peer::new(now, addr, outgoing, metadata_budget);
         // By the extension handshake that the connection is opened with.
@@ -190,7 +191,7 @@ impl Swarm {
     }
 
     /// Another connection with the same peer id and IP address: peer ids alone can be copied.
-    fn duplicate_of(&self, key: PeerKey, hello: &Hello) -> Option<PeerKey> {
+    fn duplicate_of(&self, key: PeerKey, hello: &PeerHello) -> Option<PeerKey> {
         let ip = self.peers[&key].addr.ip();
         let same =
             |other: &Peer| other.addr.ip() == ip && other.hello.is_some_and(|other| other.peer_id == hello.peer_id);
@@ -199,7 +200,7 @@ impl Swarm {
 
     /// Which of two connections to one peer is closed. Where each side dialled one, both keep the one that the larger peer id
     /// dialled: if each kept its own choice, both might be lost.
-    fn surplus_of(&self, fresh: PeerKey, old: PeerKey, hello: &Hello) -> PeerKey {
+    fn surplus_of(&self, fresh: PeerKey, old: PeerKey, hello: &PeerHello) -> PeerKey {
         let (fresh_outgoing, old_outgoing) = (self.peers[&fresh].outgoing, self.peers[&old].outgoing);
         let keeps_ours = self.config.peer_id > hello.peer_id;
         if fresh_outgoing != old_outgoing && fresh_outgoing == keeps_ours { old } else { fresh }
@@ -306,21 +307,25 @@ impl Swarm {
 mod tests {
     use super::*;
     use crate::model::InfoHash;
+    use crate::model::PeerId;
     use crate::swarm::machine::SwarmConfig;
+    use crate::wire::Features;
 
     const ADDR: ([u8; 4], u16) = ([10, 0, 0, 1], 6881);
 
     /// What a torrent says to a peer that has a DHT node, and what it makes of that peer's PORT.
-    fn ports(dht_port: Option<u16>, leave: bool) -> (Vec<u16>, Vec<SocketAddr>) {
+    fn ports(dht_port: Option<u16>, private: bool) -> (Vec<u16>, Vec<SocketAddr>) {
         let now = Instant::now();
-        let config = SwarmConfig { dht_port, ..SwarmConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let config = SwarmConfig { dht_port, ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([2; 20])) };
         let mut torrent = Swarm::new(config, [3; 32], now);
-        if leave {
-            torrent.leave_dht();
-        }
+        torrent.handle_info(bytes::Bytes::new(), private);
         let peer = torrent.handle_incoming(now, ADDR.into()).unwrap();
-        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: true, dht: true });
-        torrent.handle_messages(now, peer, &mut vec![Message::Port(7)]);
+        torrent.handle_connected(
+            now,
+            peer,
+            PeerHello { peer_id: PeerId::new([4; 20]), features: Features { fast: true, extension: true, dht: true } },
+        );
+        torrent.handle_messages(now, peer, vec![Message::Port(7)]);
         let (mut told, mut nodes) = (Vec::new(), Vec::new());
         while let Some(output) = torrent.poll_output() {
             match output {

@@ -352,25 +352,36 @@ impl Swarm {
 #[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
 mod tests {
     use super::*;
-    use crate::model::{Bitfield, Geometry, InfoHash};
-    use crate::swarm::event::Hello;
+    use crate::model::{Bitfield, Geometry, InfoHash, PeerId};
     use crate::swarm::machine::SwarmConfig;
+    use crate::wire::Features;
+    use crate::wire::PeerHello;
 
     const PIECE_LEN: u32 = 4 * BLOCK_LEN;
 
     /// A torrent with these of its two pieces, and a peer that has both and does not choke.
     fn torrent(have: &[u32]) -> (Swarm, PeerKey, Instant) {
         let now = Instant::now();
-        let config = SwarmConfig { info_raw: Some(Bytes::new()), ..SwarmConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let config = SwarmConfig {
+            info_raw: Some(Bytes::new()),
+            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([2; 20]))
+        };
         let mut torrent = Swarm::new(config, [3; 32], now);
         let geometry = Geometry::new(2 * u64::from(PIECE_LEN), u64::from(PIECE_LEN)).unwrap();
         let mut verified = Bitfield::empty(2);
         have.iter().for_each(|piece| assert!(verified.insert(PieceIndex::new(*piece))));
-        torrent.handle_opened(now, geometry, verified);
+        torrent.handle_opened(now, geometry, verified, None);
         let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
-        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: false, dht: false });
+        torrent.handle_connected(
+            now,
+            peer,
+            PeerHello {
+                peer_id: PeerId::new([4; 20]),
+                features: Features { fast: true, extension: false, dht: false },
+            },
+        );
         let field = Message::Bitfield(Bytes::copy_from_slice(Bitfield::full(2).as_bytes()));
-        torrent.handle_messages(now, peer, &mut vec![field, Message::Unchoke]);
+        torrent.handle_messages(now, peer, vec![field, Message::Unchoke]);
         torrent.check_invariants();
         (torrent, peer, now)
     }
@@ -397,9 +408,9 @@ mod tests {
             .count();
         assert_eq!(asked, 4);
         assert_eq!(torrent.status().bytes_done, 0);
-        torrent.handle_messages(now, peer, &mut vec![Message::Interested]);
+        torrent.handle_messages(now, peer, vec![Message::Interested]);
         let block = Block { piece: PieceIndex::new(1), begin: 0, len: BLOCK_LEN };
-        torrent.handle_messages(now, peer, &mut vec![Message::Request(block)]);
+        torrent.handle_messages(now, peer, vec![Message::Request(block)]);
         assert!(sent(&mut torrent).contains(&Message::Reject(block)), "it is not offered");
     }
 
@@ -409,7 +420,7 @@ mod tests {
         let piece = PieceIndex::new(0);
         sent(&mut torrent);
         let data = Bytes::from(vec![0; BLOCK_LEN as usize]);
-        torrent.handle_messages(now, peer, &mut vec![Message::Piece { piece, begin: 0, data }]);
+        torrent.handle_messages(now, peer, vec![Message::Piece { piece, begin: 0, data }]);
         torrent.handle_disk(now, Done::Written { piece, bytes: BLOCK_LEN });
         torrent.handle_lost(now, piece);
         let messages = sent(&mut torrent);

@@ -7,13 +7,13 @@ use crate::model::{Bitfield, Block, PieceIndex};
 use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
 use crate::swarm::flood;
 use crate::swarm::peer::PeerPieces;
-use crate::wire::{ExtendedHandshake, Message};
+use crate::wire::Message;
 
 impl Swarm {
-    /// A run of messages of one peer, in their order; `messages` is empty afterwards.
-    pub fn handle_messages(&mut self, now: Instant, key: PeerKey, messages: &mut Vec<Message>) {
+    /// A run of messages of one peer, in their order.
+    pub fn handle_messages(&mut self, now: Instant, key: PeerKey, messages: Vec<Message>) {
         let mut blocks = super::download::Run::default();
-        for message in messages.drain(..) {
+        for message in messages {
             if !self.peers.contains_key(&key) {
                 self.cancelled.clear();
                 return self.write(blocks);
@@ -218,13 +218,11 @@ impl Swarm {
     /// those that it had itself were not told, and could not know that we are of no use to each other.
     pub(super) fn tell_upload_only(&mut self, key: PeerKey) {
         let upload_only = self.is_complete();
-        let metadata_size = self.info_raw.as_ref().and_then(|raw| u32::try_from(raw.len()).ok());
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        if peer.hello.is_some_and(|hello| hello.extension)
+        if peer.hello.is_some_and(|hello| hello.features.extension)
             && std::mem::replace(&mut peer.told_upload_only, upload_only) != upload_only
         {
-            let handshake = ExtendedHandshake { ut_metadata: true, metadata_size, upload_only, ..Default::default() };
-            self.send(key, Message::ExtendedHandshake(handshake));
+            self.send(key, Message::ExtendedHandshake(self.extended_handshake()));
         }
     }
 

@@ -28,7 +28,7 @@ use super::pieces::Pieces;
 use super::rate::Rate;
 use super::status::{Reason, Status};
 use crate::model::{Bitfield, Block};
-use crate::wire::Message;
+use crate::wire::{ExtendedHandshake, Message};
 
 pub use config::SwarmConfig;
 
@@ -46,8 +46,6 @@ pub struct Swarm {
     /// The info dictionary, once it is known.
     info_raw: Option<bytes::Bytes>,
     metadata: MetadataFetch,
-    /// The pieces that are to be fetched; `None`: all.
-    wanted: Option<Bitfield>,
     /// `None` until the storage is open.
     pieces: Option<Pieces>,
     blame: Blame,
@@ -91,7 +89,6 @@ impl Swarm {
             candidates: Candidates::default(),
             info_raw: config.info_raw.clone(),
             metadata: MetadataFetch::new(config.info_hash),
-            wanted: None,
             pieces: None,
             blame: Blame::default(),
             senders: BTreeMap::new(),
@@ -216,20 +213,27 @@ impl Swarm {
         self.peers.values().filter(|peer| peer.asks.snubbed).count()
     }
 
-    /// The info dictionary as it goes to other peers (BEP 9).
-    pub fn set_metadata(&mut self, info_raw: bytes::Bytes) {
+    /// The info dictionary is known and valid: as [`Output::Metadata`] handed it out, or from an earlier session. It goes to
+    /// other peers as it is (BEP 9). When the torrent is private, no further peer is told of our DHT node, and no node is
+    /// taken from a peer (BEP 27).
+    pub fn handle_info(&mut self, info_raw: bytes::Bytes, private: bool) {
         self.info_raw = Some(info_raw);
+        if private {
+            self.config.dht_port = None;
+        }
     }
 
-    /// Tells no further peer of our DHT node, and takes no node from a peer: the torrent is private (BEP 27).
-    pub fn leave_dht(&mut self) {
-        self.config.dht_port = None;
-    }
-
-    /// Limits what is fetched to these pieces. To be called before [`Swarm::handle_opened`]; what we have beyond them is
-    /// served all the same.
-    pub fn select(&mut self, wanted: Bitfield) {
-        self.wanted = Some(wanted);
+    /// Our extension handshake as it is now (BEP 10).
+    pub fn extended_handshake(&self) -> ExtendedHandshake {
+        ExtendedHandshake {
+            ut_metadata: true,
+            metadata_size: self.info_raw.as_ref().and_then(|raw| u32::try_from(raw.len()).ok()),
+            reqq: u32::try_from(self.config.request_queue_max).ok(),
+            port: self.config.listen_port,
+            client: Some(self.config.client.to_owned()),
+            your_ip: None,
+            upload_only: self.is_complete(),
+        }
     }
 
     /// Stops dialling, asking and serving; closes every connection.

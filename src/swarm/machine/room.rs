@@ -73,21 +73,25 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash};
-    use crate::swarm::event::{Hello, Output, PeerSource};
+    use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash, PeerId};
+    use crate::swarm::event::{Output, PeerSource};
     use crate::swarm::machine::SwarmConfig;
-    use crate::wire::Message;
+    use crate::wire::{Features, Message, PeerHello};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A torrent without any of its pieces.
     fn torrent(now: Instant) -> Swarm {
-        let config = SwarmConfig { info_raw: Some(Bytes::new()), ..SwarmConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let config = SwarmConfig {
+            info_raw: Some(Bytes::new()),
+            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([2; 20]))
+        };
         let mut torrent = Swarm::new(config, [3; 32], now);
         torrent.handle_opened(
             now,
             Geometry::new(u64::from(4 * BLOCK_LEN), BLOCK_LEN.into()).unwrap(),
             Bitfield::empty(4),
+            None,
         );
         torrent
     }
@@ -96,7 +100,11 @@ mod tests {
         let peer = torrent.handle_incoming(now, addr)?;
         let mut peer_id = [4; 20];
         peer_id[..8].copy_from_slice(&peer.get().to_be_bytes());
-        torrent.handle_connected(now, peer, Hello { peer_id, fast: true, extension: true, dht: false });
+        torrent.handle_connected(
+            now,
+            peer,
+            PeerHello { peer_id: PeerId::new(peer_id), features: Features { fast: true, extension: true, dht: false } },
+        );
         Some(peer)
     }
 
@@ -130,7 +138,7 @@ mod tests {
         for number in 0..200 {
             let peer = connect(&mut torrent, start, addr(number)).unwrap();
             let message = if number % 2 == 0 { Message::HaveAll } else { Message::Interested };
-            torrent.handle_messages(start, peer, &mut vec![message]);
+            torrent.handle_messages(start, peer, vec![message]);
         }
         assert_eq!(connect(&mut torrent, start + 2 * USELESS_AFTER, addr(200)), None);
         torrent.check_invariants();
@@ -180,7 +188,7 @@ mod tests {
         let start = Instant::now();
         let mut torrent = torrent(start);
         let peer = connect(&mut torrent, start, addr(1)).unwrap();
-        torrent.handle_messages(start, peer, &mut vec![Message::Interested]);
+        torrent.handle_messages(start, peer, vec![Message::Interested]);
         let rank = |torrent: &Swarm, now| rank(now, &torrent.peers[&peer]);
         assert!(!torrent.peers[&peer].we_choke);
         assert_eq!(rank(&torrent, start + IDLE_AFTER - SECOND), None);

@@ -105,22 +105,34 @@ impl Swarm {
 #[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
 mod tests {
     use crate::swarm::asks::STALL;
+    use crate::wire::Features;
+    use crate::wire::PeerHello;
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash};
-    use crate::swarm::event::{Hello, Output};
+    use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash, PeerId};
+    use crate::swarm::event::Output;
     use crate::swarm::machine::SwarmConfig;
 
     /// A torrent of one piece that asked a peer for its blocks.
     fn asking(now: Instant) -> Swarm {
-        let config = SwarmConfig { info_raw: Some(Bytes::new()), ..SwarmConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let config = SwarmConfig {
+            info_raw: Some(Bytes::new()),
+            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([2; 20]))
+        };
         let mut torrent = Swarm::new(config, [3; 32], now);
         let len = u64::from(4 * BLOCK_LEN);
-        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::empty(1));
+        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::empty(1), None);
         let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
-        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: false, dht: false });
-        torrent.handle_messages(now, peer, &mut vec![Message::HaveAll, Message::Unchoke]);
+        torrent.handle_connected(
+            now,
+            peer,
+            PeerHello {
+                peer_id: PeerId::new([4; 20]),
+                features: Features { fast: true, extension: false, dht: false },
+            },
+        );
+        torrent.handle_messages(now, peer, vec![Message::HaveAll, Message::Unchoke]);
         torrent
     }
 

@@ -9,7 +9,7 @@ use crate::model::{BLOCK_LEN, Block, PieceIndex};
 use crate::swarm::choker::Candidate;
 use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
 use crate::swarm::peer::Peer;
-use crate::wire::Message;
+use crate::wire::{Message, REQUEST_LEN_MAX};
 
 /// Cancels of one run that are followed to the socket: about as many blocks can be on their way to it.
 const CANCELLED_MAX: usize = 256;
@@ -24,8 +24,6 @@ const LINE_IDLE_AFTER: Duration = Duration::from_secs(3);
 const READS_AFTER: u64 = 6 * 1024 * 1024;
 /// A shorter request is served and counts as of no use: the convention is 16 KiB, and each one costs us as much as a block.
 const TINY_LEN: u32 = 4 * 1024;
-/// The longest request that is served (the convention is 16 KiB).
-const REQUEST_LEN_MAX: u32 = 128 * 1024;
 
 impl Swarm {
     /// Payload reached the socket of a peer.
@@ -264,18 +262,29 @@ impl Swarm {
 #[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
 mod tests {
     use super::*;
-    use crate::model::{Bitfield, Geometry, InfoHash};
-    use crate::swarm::event::Hello;
+    use crate::model::{Bitfield, Geometry, InfoHash, PeerId};
     use crate::swarm::machine::SwarmConfig;
+    use crate::wire::Features;
+    use crate::wire::PeerHello;
 
     /// A seed of one piece of so many blocks, and a peer that is connected to it.
     fn seed_and_peer(now: Instant, blocks: u32) -> (Swarm, PeerKey) {
-        let config = SwarmConfig { info_raw: Some(Bytes::new()), ..SwarmConfig::new(InfoHash::new([1; 20]), [2; 20]) };
+        let config = SwarmConfig {
+            info_raw: Some(Bytes::new()),
+            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([2; 20]))
+        };
         let mut torrent = Swarm::new(config, [3; 32], now);
         let len = u64::from(blocks * BLOCK_LEN);
-        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::full(1));
+        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::full(1), None);
         let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
-        torrent.handle_connected(now, peer, Hello { peer_id: [4; 20], fast: true, extension: false, dht: false });
+        torrent.handle_connected(
+            now,
+            peer,
+            PeerHello {
+                peer_id: PeerId::new([4; 20]),
+                features: Features { fast: true, extension: false, dht: false },
+            },
+        );
         (torrent, peer)
     }
 
@@ -288,7 +297,7 @@ mod tests {
             .map(|number| Block { piece: PieceIndex::new(0), begin: number * BLOCK_LEN, len: BLOCK_LEN })
             .collect();
         let requests = blocks.iter().map(|block| Message::Request(*block));
-        torrent.handle_messages(now, peer, &mut [Message::Interested].into_iter().chain(requests).collect());
+        torrent.handle_messages(now, peer, [Message::Interested].into_iter().chain(requests).collect());
         let mut queued = 0;
         while let Some(output) = torrent.poll_output() {
             match output {
@@ -303,8 +312,8 @@ mod tests {
         assert_eq!(queued, BLOCKS);
 
         torrent.handle_sent(now, peer, BLOCK_LEN);
-        let mut cancels = blocks.iter().map(|block| Message::Cancel(*block)).collect();
-        torrent.handle_messages(now, peer, &mut cancels);
+        let cancels = blocks.iter().map(|block| Message::Cancel(*block)).collect();
+        torrent.handle_messages(now, peer, cancels);
         let outputs: Vec<Output> = std::iter::from_fn(|| torrent.poll_output()).collect();
         let [Output::TakeBack { blocks: unwanted, .. }] = &outputs[..] else { panic!("{outputs:?}") };
         assert!(blocks.iter().all(|block| unwanted.contains(block)));
@@ -320,16 +329,22 @@ mod tests {
     /// after how many seconds one that comes later is unchoked.
     fn waits_for_a_slot(sent: u32) -> u64 {
         let start = Instant::now();
-        let config = SwarmConfig { info_raw: Some(Bytes::new()), ..SwarmConfig::new(InfoHash::new([1; 20]), [99; 20]) };
+        let config = SwarmConfig {
+            info_raw: Some(Bytes::new()),
+            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([99; 20]))
+        };
         let mut torrent = Swarm::new(config, [3; 32], start);
         let len = u64::from(64 * BLOCK_LEN);
-        torrent.handle_opened(start, Geometry::new(len, len).unwrap(), Bitfield::full(1));
+        torrent.handle_opened(start, Geometry::new(len, len).unwrap(), Bitfield::full(1), None);
         let connect = |torrent: &mut Swarm, last: u8, blocks: u32| {
             let peer = torrent.handle_incoming(start, ([9, 9, 9, last], 6881).into()).unwrap();
             torrent.handle_connected(
                 start,
                 peer,
-                Hello { peer_id: [last; 20], fast: true, extension: false, dht: false },
+                PeerHello {
+                    peer_id: PeerId::new([last; 20]),
+                    features: Features { fast: true, extension: false, dht: false },
+                },
             );
             let requests = (0..blocks).map(|number| Block {
                 piece: PieceIndex::new(0),
@@ -338,7 +353,7 @@ mod tests {
             });
             let mut run = vec![Message::Interested];
             run.extend(requests.map(Message::Request));
-            torrent.handle_messages(start, peer, &mut run);
+            torrent.handle_messages(start, peer, run);
             peer
         };
         let peers: Vec<PeerKey> = (0..5).map(|number| connect(&mut torrent, number, 64)).collect();
@@ -375,11 +390,7 @@ mod tests {
         let (mut torrent, peer) = seed_and_peer(now, BLOCKS);
         let piece = PieceIndex::new(0);
         let request = |number| Message::Request(Block { piece, begin: number * BLOCK_LEN, len: BLOCK_LEN });
-        torrent.handle_messages(
-            now,
-            peer,
-            &mut [Message::Interested].into_iter().chain((0..BLOCKS).map(request)).collect(),
-        );
+        torrent.handle_messages(now, peer, [Message::Interested].into_iter().chain((0..BLOCKS).map(request)).collect());
         let reads: Vec<Block> = std::iter::from_fn(|| torrent.poll_output())
             .filter_map(|output| if let Output::Read { run, .. } = output { Some(run) } else { None })
             .collect();

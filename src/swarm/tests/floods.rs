@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::model::{BLOCK_LEN, Bitfield, Block, Geometry, InfoHash, PieceIndex};
-use crate::swarm::event::{CloseCause, Hello, Output, PeerKey, PeerSource};
+use crate::model::{BLOCK_LEN, Bitfield, Block, Geometry, InfoHash, PeerId, PieceIndex};
+use crate::swarm::event::{CloseCause, Output, PeerKey, PeerSource};
 use crate::swarm::{CloseReason, Swarm, SwarmConfig};
-use crate::wire::{ExtendedHandshake, METADATA_PIECE_LEN, Message, MetadataMessage};
+use crate::wire::{ExtendedHandshake, Features, METADATA_PIECE_LEN, Message, MetadataMessage, PeerHello};
 
 const PIECES: u32 = 64;
 const METADATA_PIECES: u32 = 4;
@@ -34,14 +34,21 @@ impl Flooded {
         let config = SwarmConfig {
             info_raw: Some(info_raw),
             dht_port: Some(1),
-            ..SwarmConfig::new(InfoHash::new([1; 20]), [99; 20])
+            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([99; 20]))
         };
         let mut torrent = Swarm::new(config, [3; 32], now);
         let geometry = Geometry::new(u64::from(PIECES * BLOCK_LEN), BLOCK_LEN.into()).unwrap();
-        torrent.handle_opened(now, geometry, have);
+        torrent.handle_opened(now, geometry, have, None);
         let mut connect = |last: u8| {
             let peer = torrent.handle_incoming(now, ([9, 9, 9, last], 6881).into()).unwrap();
-            torrent.handle_connected(now, peer, Hello { peer_id: [last; 20], fast: true, extension: true, dht: true });
+            torrent.handle_connected(
+                now,
+                peer,
+                PeerHello {
+                    peer_id: PeerId::new([last; 20]),
+                    features: Features { fast: true, extension: true, dht: true },
+                },
+            );
             peer
         };
         let (_honest, peer) = (connect(1), connect(2));
@@ -91,8 +98,8 @@ impl Flooded {
     fn send(&mut self, count: u32, reads: bool, mut message: impl FnMut(u32) -> Message) -> u32 {
         const RUN: u32 = 100;
         for start in (0..count).step_by(RUN as usize) {
-            let mut run = (start..start + RUN).map(&mut message).collect();
-            self.torrent.handle_messages(self.now, self.peer, &mut run);
+            let run = (start..start + RUN).map(&mut message).collect();
+            self.torrent.handle_messages(self.now, self.peer, run);
             self.drain(reads);
             if self.closed.is_some() {
                 return start + RUN;
@@ -172,8 +179,8 @@ fn tiny_requests_are_bounded_while_the_disk_is_slow_and_end_the_connection_of_wh
     let tiny =
         |number: u32| Message::Request(Block { begin: 2 * (number / PIECES) % BLOCK_LEN, len: 1, ..block(number) });
     // Nothing is read back while they come.
-    let mut run = (0..FLOOD).map(tiny).collect();
-    flooded.torrent.handle_messages(flooded.now, flooded.peer, &mut run);
+    let run = (0..FLOOD).map(tiny).collect();
+    flooded.torrent.handle_messages(flooded.now, flooded.peer, run);
     let reads = std::iter::from_fn(|| flooded.torrent.poll_output())
         .filter(|output| matches!(output, Output::Read { .. }))
         .count();
@@ -208,8 +215,8 @@ fn who_reads_nothing_holds_a_bounded_number_of_bytes() {
     flooded.send(1, false, |_| Message::Interested);
     let mut bytes = 0;
     for number in 0..FLOOD / 10 {
-        let mut run = vec![Message::Request(block(number))];
-        flooded.torrent.handle_messages(flooded.now, flooded.peer, &mut run);
+        let run = vec![Message::Request(block(number))];
+        flooded.torrent.handle_messages(flooded.now, flooded.peer, run);
         while let Some(output) = flooded.torrent.poll_output() {
             match output {
                 Output::Read { peer, run } => {
@@ -236,7 +243,7 @@ fn an_honest_peer_of_long_standing_is_no_flooder() {
         run.extend((0..200).map(|number| Message::Request(block(number))));
         run.extend((0..50).map(|number| Message::Cancel(block(number))));
         run.push(Message::Have(PieceIndex::new(minute % (PIECES - 1))));
-        flooded.torrent.handle_messages(flooded.now, flooded.peer, &mut run);
+        flooded.torrent.handle_messages(flooded.now, flooded.peer, run);
         flooded.drain(true);
         assert_eq!(flooded.closed, None, "minute {minute}");
     }
@@ -245,14 +252,16 @@ fn an_honest_peer_of_long_standing_is_no_flooder() {
 #[test]
 fn the_largest_metadata_are_given_to_an_honest_peer() {
     let mut flooded = Flooded::seed();
-    flooded.torrent.set_metadata(Bytes::from(vec![b'x'; 1024 * METADATA_PIECE_LEN as usize]));
+    let info_raw = Bytes::from(vec![b'x'; 1024 * METADATA_PIECE_LEN as usize]);
+    flooded.torrent.handle_info(info_raw, false);
     let peer = flooded.torrent.handle_incoming(flooded.now, ([9, 9, 9, 3], 6881).into()).unwrap();
-    let hello = Hello { peer_id: [3; 20], fast: true, extension: true, dht: false };
+    let hello =
+        PeerHello { peer_id: PeerId::new([3; 20]), features: Features { fast: true, extension: true, dht: false } };
     flooded.torrent.handle_connected(flooded.now, peer, hello);
     let takes = ExtendedHandshake { ut_metadata: true, ..ExtendedHandshake::default() };
     let requests = (0..1024).map(|piece| Message::Metadata(MetadataMessage::Request { piece }));
-    let mut run = std::iter::once(Message::ExtendedHandshake(takes)).chain(requests).collect();
-    flooded.torrent.handle_messages(flooded.now, peer, &mut run);
+    let run = std::iter::once(Message::ExtendedHandshake(takes)).chain(requests).collect();
+    flooded.torrent.handle_messages(flooded.now, peer, run);
     let given = std::iter::from_fn(|| flooded.torrent.poll_output())
         .filter(|output| {
             matches!(output, Output::Send { message: Message::Metadata(MetadataMessage::Data { .. }), .. })
@@ -265,8 +274,8 @@ fn the_largest_metadata_are_given_to_an_honest_peer() {
 fn requests_beyond_the_queue_are_rejected_while_the_disk_is_slow() {
     let mut flooded = Flooded::seed();
     flooded.send(1, true, |_| Message::Interested);
-    let mut run = (0..3000).map(|number| Message::Request(block(number))).collect();
-    flooded.torrent.handle_messages(flooded.now, flooded.peer, &mut run);
+    let run = (0..3000).map(|number| Message::Request(block(number))).collect();
+    flooded.torrent.handle_messages(flooded.now, flooded.peer, run);
     let outputs: Vec<Output> = std::iter::from_fn(|| flooded.torrent.poll_output()).collect();
     let count = |wanted: fn(&Output) -> bool| outputs.iter().filter(|output| wanted(output)).count();
     assert_eq!(count(|output| matches!(output, Output::Send { message: Message::Reject(_), .. })), 1000);
@@ -300,11 +309,15 @@ fn who_reads_nothing_for_half_a_minute_loses_its_slot_and_gets_it_back_by_readin
 #[test]
 fn what_is_told_before_the_metadata_are_known_is_bounded() {
     let now = Instant::now();
-    let mut torrent = Swarm::new(SwarmConfig::new(InfoHash::new([1; 20]), [99; 20]), [3; 32], now);
+    let mut torrent = Swarm::new(SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([99; 20])), [3; 32], now);
     let peer = torrent.handle_incoming(now, ([9, 9, 9, 1], 6881).into()).unwrap();
-    torrent.handle_connected(now, peer, Hello { peer_id: [1; 20], fast: true, extension: true, dht: false });
-    let mut run = (0..FLOOD).map(|number| Message::Have(PieceIndex::new(number))).collect();
-    torrent.handle_messages(now, peer, &mut run);
+    torrent.handle_connected(
+        now,
+        peer,
+        PeerHello { peer_id: PeerId::new([1; 20]), features: Features { fast: true, extension: true, dht: false } },
+    );
+    let run = (0..FLOOD).map(|number| Message::Have(PieceIndex::new(number))).collect();
+    torrent.handle_messages(now, peer, run);
     let is_closed = std::iter::from_fn(|| torrent.poll_output())
         .any(|output| matches!(output, Output::Close { reason: CloseReason::Flood, .. }));
     assert!(is_closed, "10,000 are kept, and 4,000 more are borne");
@@ -313,7 +326,7 @@ fn what_is_told_before_the_metadata_are_known_is_bounded() {
 #[test]
 fn so_many_dials_are_under_way_and_the_other_addresses_wait() {
     let now = Instant::now();
-    let mut torrent = Swarm::new(SwarmConfig::new(InfoHash::new([1; 20]), [99; 20]), [3; 32], now);
+    let mut torrent = Swarm::new(SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([99; 20])), [3; 32], now);
     let addrs: Vec<SocketAddr> = (0..=255).map(|last| ([9, 9, 9, last], 6881).into()).collect();
     torrent.handle_candidates(now, PeerSource::Dht, &addrs);
     let mut dials: Vec<PeerKey> = Vec::new();

@@ -20,10 +20,10 @@ use rand_core::{Rng, SeedableRng};
 use super::disk::Disk;
 use super::payload::Payload;
 use crate::disk::{DiskError, Done};
-use crate::model::{BLOCK_LEN, Bitfield, Block, PieceIndex};
-use crate::swarm::event::{BanReason, CloseCause, Event, Hello, Output, PeerKey, PeerSource};
+use crate::model::{BLOCK_LEN, Bitfield, Block, PeerId, PieceIndex};
+use crate::swarm::event::{BanReason, CloseCause, Event, Output, PeerKey, PeerSource};
 use crate::swarm::{Swarm, SwarmConfig};
-use crate::wire::{ExtendedHandshake, METADATA_PIECE_LEN, Message, MetadataMessage};
+use crate::wire::{ExtendedHandshake, Features, METADATA_PIECE_LEN, Message, MetadataMessage, PeerHello};
 
 const RUNS: u64 = 1000;
 const STEPS_MAX: u32 = 40;
@@ -110,7 +110,7 @@ impl World {
         let config = SwarmConfig {
             info_raw: has_metadata.then(|| payload.info_raw.clone()),
             dht_port: Some(1),
-            ..SwarmConfig::new(payload.info_hash, [2; 20])
+            ..SwarmConfig::new(payload.info_hash, PeerId::new([2; 20]))
         };
         let mut world = Self {
             torrent: Swarm::new(config, seed, start),
@@ -151,7 +151,7 @@ impl World {
                 have.insert(piece);
             }
         }
-        self.torrent.handle_opened(self.now, geometry, have);
+        self.torrent.handle_opened(self.now, geometry, have, None);
     }
 
     fn addr(&mut self, is_honest: bool) -> SocketAddr {
@@ -197,7 +197,10 @@ impl World {
             peer_id = [id % 4; 20];
         }
         let fast = remote.is_honest || kind & 1 == 0;
-        let hello = Hello { peer_id, fast, extension: remote.is_honest || kind & 2 == 0, dht: kind & 4 == 0 };
+        let hello = PeerHello {
+            peer_id: PeerId::new(peer_id),
+            features: Features { fast, extension: remote.is_honest || kind & 2 == 0, dht: kind & 4 == 0 },
+        };
         self.torrent.handle_connected(self.now, key, hello);
     }
 
@@ -295,7 +298,7 @@ impl World {
             let again = messages[0].clone();
             messages.extend(std::iter::repeat_n(again, 300));
         }
-        self.torrent.handle_messages(self.now, key, &mut messages);
+        self.torrent.handle_messages(self.now, key, messages);
     }
 
     /// A number that is in range, at its edge or absurd.
@@ -492,9 +495,9 @@ impl World {
         let Some(key) = honest else { return };
         let metadata_size = Some(self.payload.info_raw.len() as u32);
         let handshake = ExtendedHandshake { ut_metadata: true, metadata_size, ..Default::default() };
-        let mut messages = vec![Message::ExtendedHandshake(handshake), Message::HaveAll, Message::Unchoke];
+        let messages = vec![Message::ExtendedHandshake(handshake), Message::HaveAll, Message::Unchoke];
         self.drain();
-        self.torrent.handle_messages(self.now, key, &mut messages);
+        self.torrent.handle_messages(self.now, key, messages);
         self.drain();
     }
 
@@ -507,7 +510,7 @@ impl World {
         let data = |piece| MetadataMessage::Data { piece, total_size, data: metadata_piece(self.payload, piece) };
         let mut messages: Vec<Message> = metadata.into_iter().map(|piece| Message::Metadata(data(piece))).collect();
         messages.extend(blocks.iter().map(|block| self.piece(block, false)));
-        self.torrent.handle_messages(self.now, key, &mut messages);
+        self.torrent.handle_messages(self.now, key, messages);
         self.drain();
     }
 }

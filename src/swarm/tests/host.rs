@@ -9,10 +9,10 @@ use super::disk::Disk;
 use super::payload::Payload;
 use super::uplink::{Item, Uplink};
 use super::vice::{Past, Vice};
-use crate::model::{Bitfield, Block};
-use crate::swarm::event::{Event, Hello, PeerKey};
+use crate::model::{Bitfield, Block, PeerId};
+use crate::swarm::event::{Event, PeerKey};
 use crate::swarm::{Swarm, SwarmConfig};
-use crate::wire::{ExtendedHandshake, Message, MetadataMessage};
+use crate::wire::{ExtendedHandshake, Features, Message, MetadataMessage, PeerHello};
 
 /// One host by its place in the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,7 +98,7 @@ pub(super) struct End {
 pub(super) struct Host {
     pub(super) traits: Traits,
     pub(super) addr: SocketAddr,
-    pub(super) peer_id: [u8; 20],
+    pub(super) peer_id: PeerId,
     pub(super) torrent: Swarm,
     pub(super) disk: Disk,
     pub(super) uplink: Uplink,
@@ -121,18 +121,18 @@ impl Host {
         peer_id[..8].copy_from_slice(b"-MG0100-");
         // Drawn, so that their order is not that of the hosts.
         ChaCha8Rng::seed_from_u64(seed << 8 | u64::from(number)).fill_bytes(&mut peer_id[8..]);
-        let mut config = SwarmConfig::new(payload.info_hash, peer_id);
+        let mut config = SwarmConfig::new(payload.info_hash, PeerId::new(peer_id));
         config.info_raw = traits.have.as_ref().map(|_| payload.info_raw.clone());
         (traits.limit)(&mut config);
         let mut chance = [number; 32];
         chance[..8].copy_from_slice(&seed.to_be_bytes());
         let mut torrent = Swarm::new(config, chance, now);
         if let Some(have) = traits.have.clone() {
-            torrent.handle_opened(now, payload.geometry, have);
+            torrent.handle_opened(now, payload.geometry, have, None);
         }
         Self {
             addr: ([10, 0, 0, number + 1], 6881).into(),
-            peer_id,
+            peer_id: PeerId::new(peer_id),
             torrent,
             disk: Disk::new(payload.clone()),
             uplink: Uplink::new(traits.up_bps),
@@ -148,9 +148,9 @@ impl Host {
     }
 
     /// Its handshake with another host.
-    pub(super) fn hello_to(&self, other: &Host) -> Hello {
+    pub(super) fn hello_to(&self, other: &Host) -> PeerHello {
         let fast = self.traits.fast && other.traits.fast;
-        Hello { peer_id: self.peer_id, fast, extension: true, dht: false }
+        PeerHello { peer_id: self.peer_id, features: Features { fast, extension: true, dht: false } }
     }
 
     /// Its extension handshake.

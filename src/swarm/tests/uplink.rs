@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::Block;
-use crate::swarm::event::{Hello, PeerKey, Unwanted};
-use crate::wire::{Message, PeerFault};
+use crate::swarm::event::{PeerKey, Unwanted};
+use crate::wire::{Message, PeerFault, PeerHello};
 
 /// What goes over a connection, in its order.
 #[derive(Debug)]
 pub(super) enum Item {
-    Hello(Hello),
+    Hello(PeerHello),
     Message(Message),
     Close,
     /// Made by the receiver's own link after a long silence.

@@ -8,8 +8,8 @@ use super::uplink::Item;
 use super::vice::Vice;
 use crate::disk::Done;
 use crate::model::Bitfield;
-use crate::swarm::event::{CloseCause, Event, Hello, Output, PeerKey, PeerSource};
-use crate::wire::{Message, PeerFault};
+use crate::swarm::event::{CloseCause, Event, Output, PeerKey, PeerSource};
+use crate::wire::{Message, PeerFault, PeerHello};
 
 /// How long a connection to an address that is gone is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
@@ -26,7 +26,7 @@ enum Step {
     Knock {
         from: End,
         addr: SocketAddr,
-        hello: Hello,
+        hello: PeerHello,
     },
     DialFailed {
         to: End,
@@ -232,7 +232,7 @@ impl World {
         }
     }
 
-    fn handle_knock(&mut self, from: End, addr: SocketAddr, hello: Hello) {
+    fn handle_knock(&mut self, from: End, addr: SocketAddr, hello: PeerHello) {
         let dialer = &self.hosts[from.host.0];
         let seen_addr = SocketAddr::new(dialer.addr.ip(), 50_000 + (from.key.get() % 10_000) as u16);
         if !dialer.ends.contains_key(&from.key) {
@@ -288,8 +288,8 @@ impl World {
                 host.torrent.handle_connected(now, at.key, hello);
             }
             Item::Message(message) => {
-                let mut passed = host.receive(at.key, message);
-                host.torrent.handle_messages(now, at.key, &mut passed);
+                let passed = host.receive(at.key, message);
+                host.torrent.handle_messages(now, at.key, passed);
             }
             Item::Close => {
                 host.ends.remove(&at.key);
@@ -354,7 +354,7 @@ impl World {
                 assert_eq!(raw, self.payload.info_raw, "the metadata that were fetched");
                 let geometry = self.payload.geometry;
                 let have = Bitfield::empty(geometry.piece_count());
-                self.hosts[id.0].torrent.handle_opened(now, geometry, have);
+                self.hosts[id.0].torrent.handle_opened(now, geometry, have, None);
             }
             Output::Write { piece, begin, blocks } => {
                 let host = &mut self.hosts[id.0];

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use magnes::disk::Done;
-use magnes::model::{BLOCK_LEN, Bitfield, Block, Geometry, InfoHash, PieceIndex};
-use magnes::swarm::{CloseCause, Hello, Output, PeerKey, PeerSource, Swarm, SwarmConfig};
-use magnes::wire::{ExtendedHandshake, Link, LinkEvent, METADATA_PIECE_LEN, Message, MetadataMessage, SendError};
+use magnes::model::{BLOCK_LEN, Bitfield, Block, Geometry, InfoHash, PeerId, PieceIndex};
+use magnes::swarm::{CloseCause, Output, PeerKey, PeerSource, Swarm, SwarmConfig};
+use magnes::wire::{
+    ExtendedHandshake, Features, Link, LinkEvent, METADATA_PIECE_LEN, Message, MetadataMessage, PeerHello, SendError,
+};
 use sha1::{Digest, Sha1};
 
 use super::wire::{config, greeting, transmitted};
@@ -59,7 +61,7 @@ pub(crate) fn conversation(now: Instant, bytes: &[u8]) {
         info_raw: known.then(|| raw.clone()),
         dht_port: Some(1),
         peers_max: PEERS_MAX,
-        ..SwarmConfig::new(*info_hash, [1; 20])
+        ..SwarmConfig::new(*info_hash, PeerId::new([1; 20]))
     };
     let mut talk = Conversation {
         torrent: Swarm::new(config, [5; 32], now),
@@ -90,7 +92,7 @@ impl Conversation {
         for piece in have {
             field.insert(piece);
         }
-        self.torrent.handle_opened(self.now, geometry, field);
+        self.torrent.handle_opened(self.now, geometry, field, None);
     }
 
     fn step(&mut self, kind: u8, parameter: u8, content: &[u8]) {
@@ -179,14 +181,20 @@ impl Conversation {
                     }
                     LinkEvent::Established(hello) => {
                         let (peer_id, features) = (*hello.peer_id.as_bytes(), hello.features);
-                        let hello =
-                            Hello { peer_id, fast: features.fast, extension: features.extension, dht: features.dht };
+                        let hello = PeerHello {
+                            peer_id: PeerId::new(peer_id),
+                            features: Features {
+                                fast: features.fast,
+                                extension: features.extension,
+                                dht: features.dht,
+                            },
+                        };
                         self.torrent.handle_connected(now, key, hello);
                     }
                     LinkEvent::Message(message) => messages.push(message),
                 }
             }
-            self.torrent.handle_messages(now, key, &mut messages);
+            self.torrent.handle_messages(now, key, messages);
             self.drain();
             let Some(remote) = self.peers.get_mut(&key) else { return };
             match outcome {
@@ -220,7 +228,7 @@ impl Conversation {
             }
             _ => return,
         };
-        self.torrent.handle_messages(self.now, key, &mut vec![answer]);
+        self.torrent.handle_messages(self.now, key, vec![answer]);
     }
 
     /// A peer reads some of what waits for it.
