@@ -28,6 +28,10 @@ const PURE: [&str; 6] = ["bencode/src/", "dht/src/", "src/model/", "src/wire/", 
 const DRIVERS: [&str; 1] = ["dht/src/driver/"];
 const IO: [&str; 6] = ["tokio::", "UdpSocket", "TcpStream", "TcpListener", "std::fs", "fs::File"];
 
+/// The only file of the engine that names the sockets of peers: the others are to work over any transport.
+const TRANSPORT: &str = "src/engine/transport.rs";
+const STREAMS: [&str; 3] = ["TcpStream", "TcpListener", "TcpSocket"];
+
 /// The two state files: nothing else may depend on that format.
 const BINCODE: [&str; 2] = ["src/storage/resume.rs", "dht/src/snapshot.rs"];
 
@@ -53,6 +57,10 @@ fn breaches(path: &str, text: &str) -> Vec<String> {
         }
         for word in PRINTING.iter().filter(|word| path != PRINTER && code.contains(**word)) {
             tell(line, format!("`{word}`: only {PRINTER} prints"));
+        }
+        let engine = path.starts_with("src/engine/") && path != TRANSPORT;
+        for word in STREAMS.iter().filter(|word| engine && code.contains(**word)) {
+            tell(line, format!("`{word}`: only {TRANSPORT} knows what carries the bytes of a peer"));
         }
         let pure = PURE.iter().any(|folder| path.starts_with(folder)) && !DRIVERS.iter().any(|d| path.starts_with(d));
         for word in IO.iter().filter(|word| pure && code.contains(**word)) {
@@ -209,6 +217,8 @@ fn every_rule_can_be_broken() {
         ("src/cli/a.rs", "use magnes::engine::Phase;"),
         ("src/cli/report.rs", "eprintln!();"),
         ("src/engine/a.rs", "std::io::stderr().lock()"),
+        ("src/engine/a.rs", "async fn a(stream: &tokio::net::TcpStream) {}"),
+        ("src/engine/a.rs", "use tokio::net::TcpListener;"),
         ("bencode/src/a.rs", "use std::fs;"),
         ("dht/src/a.rs", "use tokio::time::Sleep;"),
         ("src/swarm/a.rs", "use std::net::UdpSocket;"),
@@ -230,6 +240,7 @@ fn what_is_allowed_is_not_told() {
         ("src/session/a.rs", "use crate::{engine::Mail, model::{Block, Info}};\nlet c = mpsc::channel(7);"),
         ("src/model/a.rs", "//! Read by `crate::wire`, without tokio::net."),
         ("dht/src/driver/a.rs", "use tokio::net::UdpSocket;"),
+        ("src/engine/transport.rs", "use tokio::net::{TcpListener, TcpStream};"),
         ("dht/src/snapshot.rs", "use bincode::config;"),
         ("src/cli/a.rs", "use magnes::session::Config;"),
     ];

@@ -1,4 +1,4 @@
-//! The TCP listeners, and binding TCP and UDP to one port number.
+//! Accepting connections, and binding TCP and UDP to one port number.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file opens the sockets")]
 
 use std::io;
@@ -6,15 +6,14 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::greetings::Greetings;
 use super::mail::RouteRequest;
 use super::peer_task;
+use super::transport::PeerListener;
 use crate::wire::LinkConfig;
 
-const BACKLOG: i32 = 256;
 /// How long accepting rests after an error, most likely for want of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How many ports the system may pick for TCP before one is free for UDP too.
@@ -70,7 +69,7 @@ fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
 /// Accepts connections and starts a task for each.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    listener: TcpListener,
+    listener: PeerListener,
     config: LinkConfig,
     routes: mpsc::Sender<RouteRequest>,
     greetings: Greetings,
@@ -79,10 +78,7 @@ pub(crate) struct Listener {
 impl Listener {
     /// Lets a bound socket listen. `config` is what a link needs before its torrent is known.
     pub(crate) fn new(tcp: Socket, config: LinkConfig, routes: mpsc::Sender<RouteRequest>) -> io::Result<Self> {
-        tcp.listen(BACKLOG)?;
-        tcp.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(tcp.into())?;
-        Ok(Self { listener, config, routes, greetings: Greetings::default() })
+        Ok(Self { listener: PeerListener::listen(tcp)?, config, routes, greetings: Greetings::default() })
     }
 
     /// Accepts until the task is aborted.

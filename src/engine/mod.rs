@@ -17,6 +17,7 @@ mod keeper;
 mod names;
 mod opening;
 mod outbox;
+mod transport;
 
 mod greetings;
 mod peer_task;

@@ -1,26 +1,20 @@
-//! One connection: moves bytes between its socket and its [`Link`], and messages between the link and the torrent.
+//! One connection: moves bytes between its stream and its [`Link`], and messages between the link and the torrent.
 #![allow(clippy::disallowed_methods, reason = "a driver reads the clock")]
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Sleep, sleep_until, timeout, timeout_at};
 
 use super::greetings::Greeting;
 use super::mail::{Admission, PeerMail, RouteRequest, TorrentMail, TorrentMailbox};
+use super::transport::PeerStream;
 use crate::model::{Block, InfoHash, PeerId};
-use crate::storage::is_out_of_files;
 use crate::swarm::{CloseCause, PeerKey};
 use crate::wire::{Features, Link, LinkConfig, LinkEvent, Message, SendError, TRANSMIT_SLICES_MAX};
 
-/// How long a connection may take to be set up. Home routers drop the packet for an address that is gone, so this is
-/// what a dead candidate costs.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
-/// How long dialling rests while no file descriptor is to be had.
-const DESCRIPTOR_REST: Duration = Duration::from_millis(100);
 /// Bytes read from one socket before the other tasks get their turn.
 const READ_PER_TURN_MAX: usize = 1024 * 1024;
 /// Bytes that may wait for one peer to read: the blocks that the torrent allows it, and room for all else.
@@ -48,7 +42,7 @@ pub(super) async fn dial(
     inbox: mpsc::Receiver<PeerMail>,
     mailbox: TorrentMailbox,
 ) {
-    let cause = match connect(addr).await {
+    let cause = match PeerStream::connect(addr).await {
         Ok(stream) => {
             let link = Link::outgoing(Instant::now(), config, info_hash);
             Connection::new(peer, stream, link, inbox, mailbox.clone()).run().await
@@ -59,34 +53,15 @@ pub(super) async fn dial(
     let _ = mailbox.send(TorrentMail::Closed { peer, cause }).await;
 }
 
-async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    timeout(CONNECT_TIMEOUT, async {
-        let socket = loop {
-            let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-            match socket {
-                // Want of file descriptors is no fault of the peer.
-                Err(error) if is_out_of_files(&error) => tokio::time::sleep(DESCRIPTOR_REST).await,
-                socket => break socket?,
-            }
-        };
-        socket.set_nodelay(true)?;
-        socket.connect(addr).await
-    })
-    .await
-    .map_err(|_| io::ErrorKind::TimedOut)?
-}
-
 /// Serves a connection that somebody else opened: finds its torrent by the handshake first. Its place among
 /// the connections without a torrent is given back once the torrent has admitted it.
 pub(super) async fn accept(
-    stream: TcpStream,
+    stream: PeerStream,
     addr: SocketAddr,
     config: LinkConfig,
     routes: mpsc::Sender<RouteRequest>,
     mut greeting: Greeting,
 ) {
-    // Without this, blocks that end in a short segment would wait for the acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
     let mut link = Link::incoming(Instant::now(), config);
     let admitted = tokio::select! {
         // Whom the torrent has admitted already does not give way.
@@ -109,7 +84,7 @@ pub(super) async fn accept(
 
 /// Has a connection admitted by the torrent that it asks for. `None`: it is not wanted.
 async fn admit(
-    stream: &TcpStream,
+    stream: &PeerStream,
     addr: SocketAddr,
     link: &mut Link,
     routes: mpsc::Sender<RouteRequest>,
@@ -127,7 +102,7 @@ async fn admit(
 }
 
 /// Reads until the peer has said which torrent it wants. `None` when it goes, errs or takes too long.
-async fn read_greeting(stream: &TcpStream, link: &mut Link) -> Option<InfoHash> {
+async fn read_greeting(stream: &PeerStream, link: &mut Link) -> Option<InfoHash> {
     loop {
         match timeout_at(link.next_timeout()?.into(), stream.readable()).await {
             Ok(ready) => ready.ok()?,
@@ -150,7 +125,7 @@ async fn read_greeting(stream: &TcpStream, link: &mut Link) -> Option<InfoHash> 
 
 struct Connection {
     peer: PeerKey,
-    stream: TcpStream,
+    stream: PeerStream,
     link: Link,
     inbox: mpsc::Receiver<PeerMail>,
     mailbox: TorrentMailbox,
@@ -167,7 +142,7 @@ struct Connection {
 impl Connection {
     fn new(
         peer: PeerKey,
-        stream: TcpStream,
+        stream: PeerStream,
         link: Link,
         inbox: mpsc::Receiver<PeerMail>,
         mailbox: TorrentMailbox,
