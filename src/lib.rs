@@ -2,7 +2,8 @@
 //!
 //! With feature `session` (part of the default) the API is `session`. Below it, and usable without tokio, a file imports
 //! lower floors only: [`model`] (values), [`wire`] (bytes and messages of one connection), [`disk`] (what a torrent and its
-//! disk say to each other), [`swarm`] (the decisions of one torrent) and [`storage`] (files and hashes).
+//! disk say to each other), [`swarm`] (the decisions among peers), [`torrent`] (the life of one torrent) and
+//! [`storage`] (files and hashes).
 
 pub mod disk;
 #[cfg(feature = "session")]
@@ -12,6 +13,7 @@ pub mod model;
 pub mod session;
 pub mod storage;
 pub mod swarm;
+pub mod torrent;
 pub mod wire;
 
 /// The examples of the README, run as tests.

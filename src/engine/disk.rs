@@ -44,6 +44,11 @@ impl DiskPool {
         Ok(Self { threads })
     }
 
+    /// How many disk threads there are.
+    pub(crate) fn thread_count(&self) -> usize {
+        self.threads.len()
+    }
+
     /// A handle for one torrent.
     pub(crate) fn client(&self, reply_to: TorrentMailbox) -> DiskClient {
         let jobs = self.threads.iter().filter_map(|thread| thread.jobs.clone());
@@ -88,10 +93,6 @@ struct Queue {
 pub(crate) struct DiskGone;
 
 impl DiskClient {
-    pub(crate) fn thread_count(&self) -> usize {
-        self.queues.len()
-    }
-
     /// A job for one thread. Where its queue is full, the job waits here: see [`DiskClient::room`].
     pub(crate) fn send_to(&mut self, thread: usize, job: Job) -> Result<(), DiskGone> {
         let queue = &mut self.queues[thread];

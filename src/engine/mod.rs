@@ -1,5 +1,5 @@
 //! The tokio loops that move bytes and messages between sockets, disks and the machines. They hold no rule of the
-//! protocol: what to dial, ask, serve or drop is decided by [`crate::swarm::Swarm`], what bytes mean by
+//! protocol: what to dial, ask, serve or drop is decided by [`crate::torrent::Torrent`], what bytes mean by
 //! [`crate::wire::Link`].
 //!
 //! Everything but the disk threads runs on one thread, on a current-thread runtime: a hand-off between tasks is a queue
@@ -8,14 +8,11 @@
 //! Deliberately absent: locks, shared state, and unbounded queues.
 
 mod mail;
-mod progress;
 
 mod discovery;
 mod disk;
-mod faults;
-mod keeper;
+mod files;
 mod names;
-mod opening;
 mod outbox;
 mod transport;
 
@@ -26,9 +23,7 @@ mod listen;
 mod torrent_task;
 
 pub(crate) use disk::DiskPool;
+pub(crate) use files::FilesConfig;
 pub(crate) use listen::{Bound, Listener, bind};
 pub(crate) use mail::{Control, RouteRequest, TorrentMail, TorrentMailbox, channel_of_routes};
-pub(crate) use peer_task::link_config;
-pub(crate) use progress::TorrentState;
-pub use progress::{Phase, Progress, Search, Stall, TorrentError, TorrentEvent};
 pub(crate) use torrent_task::{TorrentTask, TorrentTaskConfig};

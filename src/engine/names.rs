@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::model::PeerAddr;
+use crate::torrent::Role;
 
 /// Names of one torrent that are resolved; whoever wrote the link chose them.
 const NAMES_MAX: usize = 32;
@@ -16,15 +17,6 @@ const ADDRS_MAX: usize = 8;
 /// First and longest pause between two tries: the network may come later.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-
-/// What stands behind an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// A peer of the torrent (`x.pe` of BEP 9).
-    Peer,
-    /// A node of the DHT (`nodes` of BEP 5).
-    Node,
-}
 
 /// The names of a torrent that are not resolved yet.
 #[derive(Debug, Default)]

@@ -63,11 +63,6 @@ impl Outbox {
         std::mem::take(&mut self.overrun)
     }
 
-    /// Closes every inbox: the tasks send what is queued and end.
-    pub(super) fn close_all(&mut self) {
-        self.inboxes.clear();
-    }
-
     fn deliver(&mut self, peer: PeerKey, mail: PeerMail) {
         let Some(inbox) = self.inboxes.get(&peer) else { return };
         match inbox.try_send(mail) {

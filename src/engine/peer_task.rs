@@ -11,27 +11,16 @@ use tokio::time::{Sleep, sleep_until, timeout, timeout_at};
 use super::greetings::Greeting;
 use super::mail::{Admission, PeerMail, RouteRequest, TorrentMail, TorrentMailbox};
 use super::transport::PeerStream;
-use crate::model::{Block, InfoHash, PeerId};
+use crate::model::{Block, InfoHash};
 use crate::swarm::{CloseCause, PeerKey};
-use crate::wire::{Features, Link, LinkConfig, LinkEvent, Message, SendError, TRANSMIT_SLICES_MAX};
+use crate::wire::{Link, LinkConfig, LinkEvent, Message, SendError, TRANSMIT_SLICES_MAX};
 
 /// Bytes read from one socket before the other tasks get their turn.
 const READ_PER_TURN_MAX: usize = 1024 * 1024;
-/// Bytes that may wait for one peer to read: the blocks that the torrent allows it, and room for all else.
-const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Mails taken from the inbox at once.
 const MAILS_PER_TURN: usize = 64;
 /// How long a closing connection may take to send what is queued.
 const LINGER: Duration = Duration::from_millis(500);
-
-/// What every link of ours has in common.
-pub(crate) fn link_config(peer_id: PeerId, has_dht: bool) -> LinkConfig {
-    LinkConfig {
-        features: Features { dht: has_dht, ..Features::ALL },
-        send_budget_bytes: SEND_BYTES_MAX,
-        ..LinkConfig::new(peer_id)
-    }
-}
 
 /// Dials `addr` and serves the connection until it ends.
 pub(super) async fn dial(

@@ -4,8 +4,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::task::{Command, HandleParts};
 use super::{AddError, Phase, Progress, TorrentError, TorrentEvent};
-use crate::engine::{Control, TorrentMail, TorrentMailbox, TorrentState};
+use crate::engine::{Control, TorrentMail, TorrentMailbox};
 use crate::model::InfoHash;
+use crate::torrent::TorrentState;
 
 /// One torrent of a session. Clones speak of the same torrent; dropping them all leaves it running.
 #[derive(Debug, Clone)]

@@ -19,8 +19,8 @@ use std::thread::JoinHandle;
 use magnes_dht::Dht;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use crate::engine::{Phase, Progress, Search, Stall, TorrentError, TorrentEvent};
 pub use crate::storage::ExistingData;
+pub use crate::torrent::{Phase, Progress, Search, Stall, TorrentError, TorrentEvent};
 pub use config::{AddOptions, Config};
 pub use error::{AddError, StartError};
 pub use handle::{EventStream, ProgressStream, TorrentHandle};

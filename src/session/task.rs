@@ -21,11 +21,12 @@ use super::error::{AddError, StartError};
 use super::source::TorrentSource;
 use super::state::{Kept, StateDir};
 use crate::engine::{
-    Bound, Control, DiskPool, Listener, RouteRequest, TorrentEvent, TorrentMail, TorrentMailbox, TorrentState,
-    TorrentTask, TorrentTaskConfig, bind, channel_of_routes, link_config,
+    Bound, Control, DiskPool, FilesConfig, Listener, RouteRequest, TorrentMail, TorrentMailbox, TorrentTask,
+    TorrentTaskConfig, bind, channel_of_routes,
 };
 use crate::model::{InfoHash, PeerId};
 use crate::storage::{WorkerConfig, connections_max};
+use crate::torrent::{TorrentConfig, TorrentEvent, TorrentState, link_config};
 
 /// Commands that may wait for the network thread.
 const COMMANDS_MAX: usize = 64;
@@ -229,41 +230,37 @@ impl SessionTask {
         self.chance.fill_bytes(&mut seed);
         let info_hash = source.info_hash();
         let (resume_path, lock) = kept.map_or((None, None), |kept| (Some(kept.path), kept.lock));
-        let mut config = TorrentTaskConfig {
-            info_hash,
-            name: None,
-            info: None,
+        let mut torrent = TorrentConfig {
+            peers: options.peers,
+            selection: options.files,
+            peers_max: self.config.peers_max.min(connections_max() / 4 * 3).max(1),
+            listen_port: self.local_addrs.first().map(SocketAddr::port),
+            has_dht: self.dht.is_some(),
+            is_kept: resume_path.is_some(),
+            store: self.stores,
+            disk_threads: self.disk.thread_count(),
+            ..TorrentConfig::new(info_hash, self.peer_id)
+        };
+        match source {
+            TorrentSource::Magnet(magnet) => {
+                torrent.peers.extend(magnet.peers);
+                torrent.link_selection = magnet.select_only;
+                torrent.name = magnet.display_name;
+            }
+            TorrentSource::Metainfo(metainfo) => {
+                torrent.dht_nodes = metainfo.nodes;
+                torrent.name = Some(metainfo.info.name().to_owned());
+                torrent.info = Some(Arc::new(metainfo.info));
+            }
+        }
+        let files = FilesConfig {
             folder: options.folder,
             existing: options.existing,
             overwrite: options.overwrite,
             portable_names: options.portable_names,
-            selection: options.files,
-            link_selection: None,
-            peers: options.peers,
-            dht_nodes: Vec::new(),
-            peer_id: self.peer_id,
-            peers_max: self.config.peers_max.min(connections_max() / 4 * 3).max(1),
-            listen_port: self.local_addrs.first().map(SocketAddr::port),
             resume_path,
-            lock,
-            dht: self.dht.clone(),
-            store: self.stores,
-            serving: self.serving.clone(),
-            seed,
         };
-        match source {
-            TorrentSource::Magnet(magnet) => {
-                config.peers.extend(magnet.peers);
-                config.link_selection = magnet.select_only;
-                config.name = magnet.display_name;
-            }
-            TorrentSource::Metainfo(metainfo) => {
-                config.dht_nodes = metainfo.nodes;
-                config.name = Some(metainfo.info.name().to_owned());
-                config.info = Some(Arc::new(metainfo.info));
-            }
-        }
-        config
+        TorrentTaskConfig { torrent, files, lock, dht: self.dht.clone(), serving: self.serving.clone(), seed }
     }
 
     fn remove(&mut self, info_hash: &InfoHash, done: oneshot::Sender<()>) {

@@ -13,7 +13,6 @@ mod candidates;
 mod claim;
 mod metadata;
 mod rarity;
-mod search;
 
 mod asks;
 mod choker;
@@ -31,5 +30,4 @@ mod tests;
 
 pub use event::{BanReason, CloseCause, CloseReason, Event, Output, PeerKey, PeerSource, Unwanted};
 pub use machine::{Swarm, SwarmConfig};
-pub use search::SearchSchedule;
 pub use status::{Contacts, Reason, Status};

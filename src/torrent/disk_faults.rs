@@ -13,13 +13,13 @@ const LOST_MAX: u32 = 8;
 /// One torrent's trouble with its disk. A failed read costs the piece at most, never the torrent; what cannot be read back
 /// again and again ends it.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(super) struct DiskFaults {
     checking: BTreeSet<PieceIndex>,
     lost: u32,
     told: [bool; 2],
 }
 
-impl Faults {
+impl DiskFaults {
     /// A part of a verified piece could not be read. Returns whether the piece is to be checked.
     pub(super) fn handle_unread(&mut self, piece: PieceIndex, error: &DiskError) -> bool {
         self.tell(piece, error);
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_piece_is_checked_once_at_a_time_and_few_at_once() {
-        let mut faults = Faults::default();
+        let mut faults = DiskFaults::default();
         let piece = PieceIndex::new;
         assert!(faults.handle_unread(piece(0), &error()));
         assert!(!faults.handle_unread(piece(0), &error()));
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_loses_again_and_again_is_given_up() {
-        let mut faults = Faults::default();
+        let mut faults = DiskFaults::default();
         let goes_on = (0..100).filter(|index| faults.handle_lost(PieceIndex::new(*index), &error())).count();
         assert_eq!(goes_on as u32, LOST_MAX);
     }

@@ -1,12 +1,10 @@
-//! What a torrent tells the outside about itself.
-
 use std::fmt;
 use std::net::SocketAddr;
 
 use magnes_dht::Readiness;
 
-use crate::disk::DiskError;
-use crate::model::{InfoHash, ParseMetainfoError, PieceIndex, SelectionError};
+use super::error::TorrentError;
+use crate::model::PieceIndex;
 use crate::swarm::{BanReason, Reason};
 
 /// How far a torrent is, once a second and whenever its phase changes.
@@ -36,7 +34,7 @@ pub struct Progress {
 
 impl Progress {
     /// A torrent of which nothing has happened yet.
-    pub(super) fn starting(name: Option<String>, has_metadata: bool) -> Self {
+    pub fn starting(name: Option<String>, has_metadata: bool) -> Self {
         Self {
             phase: if has_metadata { Phase::Checking } else { Phase::Metadata },
             name,
@@ -144,36 +142,11 @@ pub enum TorrentEvent {
     },
 }
 
-/// What a torrent task shows to the handles.
+/// What a torrent shows to people.
 #[derive(Debug, Clone)]
-pub(crate) struct TorrentState {
-    pub(crate) progress: Progress,
-    /// Set when the torrent failed.
-    pub(crate) error: Option<TorrentError>,
-}
-
-/// Why a torrent stopped before it was complete. What was downloaded is kept.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum TorrentError {
-    /// Files could not be opened, written or read.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// A file was selected that the torrent does not have.
-    #[error(transparent)]
-    Selection(#[from] SelectionError),
-    /// The metadata have the right info hash and are not a torrent that can be downloaded.
-    #[error("the metadata of {info_hash} cannot be used: {source}")]
-    Metadata {
-        /// The torrent.
-        info_hash: InfoHash,
-        /// What is wrong with them.
-        source: ParseMetainfoError,
-    },
-    /// A thread that reads and writes files ended, which is a fault of ours.
-    #[error("a disk thread ended; run the same command again to resume")]
-    DiskThread,
-    /// The session was shut down, or the torrent was removed.
-    #[error("the torrent was stopped")]
-    Stopped,
+pub struct TorrentState {
+    /// How far it is.
+    pub progress: Progress,
+    /// Set when it failed, or cannot become complete.
+    pub error: Option<TorrentError>,
 }

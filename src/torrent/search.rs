@@ -8,29 +8,29 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// When to ask the DHT for peers again, as long as more peers are wanted.
 #[derive(Debug, Clone)]
-pub struct SearchSchedule {
+pub(super) struct SearchSchedule {
     next: Option<Instant>,
     pause: Duration,
 }
 
 impl SearchSchedule {
     /// The first search is due at once.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { next: Some(now), pause: PAUSE_MIN }
     }
 
     /// When the next search is due. `None` while one is under way.
-    pub fn next_search(&self) -> Option<Instant> {
+    pub(super) fn next_search(&self) -> Option<Instant> {
         self.next
     }
 
     /// A search began.
-    pub fn handle_started(&mut self) {
+    pub(super) fn handle_started(&mut self) {
         self.next = None;
     }
 
     /// The search under way ended.
-    pub fn handle_finished(&mut self, now: Instant) {
+    pub(super) fn handle_finished(&mut self, now: Instant) {
         self.next = Some(now + self.pause);
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
