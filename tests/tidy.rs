@@ -4,6 +4,8 @@
 
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/lengths.rs"]
+mod lengths;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,23 @@ const FLOORS: [(&str, &[&str]); 8] = [
     ("session", &["model", "wire", "disk", "swarm", "storage", "torrent", "engine"]),
 ];
 
+/// The DHT's folders and files, and which others each may import besides itself and `lib.rs`.
+const DHT_FLOORS: [(&str, &[&str]); 13] = [
+    ("id", &[]),
+    ("keyed", &[]),
+    ("item", &["id"]),
+    ("krpc", &["id", "item"]),
+    ("traffic", &["krpc", "guard"]),
+    ("guard", &["id"]),
+    ("table", &["id", "krpc"]),
+    ("store", &["id", "keyed", "item", "krpc"]),
+    ("event", &["id", "item", "krpc", "traffic"]),
+    ("rpc", &["id", "krpc", "event"]),
+    ("lookup", &["id", "krpc"]),
+    ("node", &["id", "keyed", "item", "krpc", "traffic", "guard", "table", "store", "event", "rpc", "lookup"]),
+    ("driver", &["id", "item", "krpc", "guard", "event", "node"]),
+];
+
 /// What the program may use of the library.
 const PUBLIC: [&str; 6] = ["model", "wire", "disk", "swarm", "storage", "session"];
 
@@ -35,7 +54,7 @@ const TRANSPORT: &str = "src/engine/transport.rs";
 const STREAMS: [&str; 3] = ["TcpStream", "TcpListener", "TcpSocket"];
 
 /// The two state files: nothing else may depend on that format.
-const BINCODE: [&str; 2] = ["src/storage/resume.rs", "dht/src/snapshot.rs"];
+const BINCODE: [&str; 2] = ["src/storage/resume.rs", "dht/src/node/snapshot.rs"];
 
 /// Spellings of queues without a bound.
 const UNBOUNDED: [&str; 5] = ["unbounded_channel", "Unbounded", "mpsc::channel()", "mpsc::{channel", "mpsc::channel;"];
@@ -193,6 +212,66 @@ fn no_file_imports_what_imports_it() {
 }
 
 #[test]
+fn the_dht_keeps_to_its_floors() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let home = "dht/src/";
+    let (mut tree, mut files) = (Crate::default(), Vec::new());
+    sources(&root.join(home), &mut files);
+    for file in files {
+        let path = file.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+        tree.add(&path, &path[home.len()..], &std::fs::read_to_string(&file).unwrap());
+    }
+    let all = tree.above(&DHT_FLOORS);
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn a_floor_is_held_through_re_exports_and_knows_every_file() {
+    let mut tree = Crate::default();
+    tree.add("lib.rs", "lib.rs", "mod low;\nmod high;\nmod other;\npub use high::{Deep, inner};");
+    tree.add("low.rs", "low.rs", "use crate::Deep;\nmod tests {\nuse crate::other::Other;");
+    tree.add("high/mod.rs", "high/mod.rs", "mod inner;\npub use inner::Deep;\nuse crate::low::Low;");
+    tree.add("high/inner.rs", "high/inner.rs", "pub struct Deep(super::Wide, crate::low::Low);");
+    tree.add("other.rs", "other.rs", "use crate::low::Low;");
+    let floors: [(&str, &[&str]); 2] = [("low", &[]), ("high", &["low"])];
+    assert_eq!(tree.above(&floors), ["low.rs: imports `high`, which is not below it", "other.rs: on no floor"]);
+}
+
+#[test]
+fn files_and_functions_are_no_longer_than_they_may_be() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "bencode", "dht", "testnet", "tests", "benches", "fuzz"] {
+        sources(&root.join(folder), &mut files);
+    }
+    let mut all = Vec::new();
+    for file in files {
+        let path = file.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+        all.extend(lengths::breaches(&path, &std::fs::read_to_string(&file).unwrap()));
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn what_is_too_long_is_told() {
+    let heads =
+        ["fn long() {", "pub(in crate::node) async fn long(&self) {", "pub const fn long(\n        a: u8,\n    ) {"];
+    for head in heads {
+        let text = |lines: usize| {
+            let steps = "        step();\n".repeat(lines - head.lines().count() - 1);
+            format!(
+                "impl It {{\n    fn other(\n        &self,\n    );\n    fn one(&self) {{}}\n    {head}\n{steps}    }}\n}}\n"
+            )
+        };
+        assert_eq!(lengths::breaches("a.rs", &text(70)), Vec::<String>::new(), "{head}");
+        let told = ["a.rs:6: `long` has 71 lines, at most 70 are allowed"];
+        assert_eq!(lengths::breaches("a.rs", &text(71)), told, "{head}");
+    }
+    assert_eq!(lengths::breaches("a.rs", &"//\n".repeat(600)), Vec::<String>::new());
+    assert_eq!(lengths::breaches("a.rs", &"//\n".repeat(601)), ["a.rs: 601 lines, at most 600 are allowed"]);
+}
+
+#[test]
 fn a_circle_is_found_through_re_exports() {
     let mut tree = Crate::default();
     tree.add("lib.rs", "lib.rs", "mod a;\nmod b;\npub use b::{Bee, inner::Deep};");
@@ -243,7 +322,7 @@ fn what_is_allowed_is_not_told() {
         ("src/model/a.rs", "//! Read by `crate::wire`, without tokio::net."),
         ("dht/src/driver/a.rs", "use tokio::net::UdpSocket;"),
         ("src/engine/transport.rs", "use tokio::net::{TcpListener, TcpStream};"),
-        ("dht/src/snapshot.rs", "use bincode::config;"),
+        ("dht/src/node/snapshot.rs", "use bincode::config;"),
         ("src/cli/a.rs", "use magnes::session::Config;"),
     ];
     for (path, text) in good {

@@ -138,7 +138,7 @@ pub enum Event {
         /// The operation.
         operation: OperationId,
         /// Why.
-        error: StartError,
+        error: RequestError,
     },
     /// Enough nodes agree on what our address is, seen from outside. The node takes an id that fits it (BEP 42), at most
     /// every 30 minutes another one.
@@ -244,7 +244,7 @@ pub struct LookupOutcome {
 /// Why an operation is not begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum StartError {
+pub enum RequestError {
     /// As many as a node has room for are under way: end some first.
     #[error("{OPERATIONS_MAX} operations of the DHT node are under way, which is all it has room for")]
     TooManyOperations,

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use rand_core::Rng;
 
+/// Contacts of an ordinary bucket, results of a lookup, and the nodes of one reply (BEP 5: K).
+pub(crate) const K: usize = 8;
+
 /// Length of ids and info hashes in bytes.
 const ID_LEN: usize = 20;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use magnes_dht::item::{self, Item, SigningKey};
 use magnes_dht::{
     AnnouncePort, Closed, Conflict, Dht, DhtBuilder, InfoHash, ItemError, NotReady, OPERATIONS_MAX, OperationError,
-    PingAnswer, Readiness, SpawnError, StartError, Target,
+    PingAnswer, Readiness, RequestError, SpawnError, Target,
 };
 use tokio::time::timeout;
 
@@ -103,7 +103,7 @@ async fn a_guard_keeps_an_item_and_says_how_it_goes() {
     let got = soon(nodes[2].get_immutable(item::immutable_target(b"4:kept"))).await.expect("not closed");
     assert_eq!(got.item.map(|item| item.value().to_vec()), Some(b"4:kept".to_vec()));
     let mut refused = nodes[0].keep_put(Item::Immutable(b"4:no".to_vec()));
-    let error = OperationError::Refused(StartError::Item(ItemError::NotCanonical));
+    let error = OperationError::Refused(RequestError::Item(ItemError::NotCanonical));
     assert_eq!(soon(refused.next()).await, Err(error));
     assert_eq!(soon(refused.next()).await, Err(error), "and again");
 }
@@ -127,13 +127,13 @@ async fn swarms_are_counted_and_info_hashes_sampled() {
     let mut again = nodes[2].sample_node(router.local_addrs()[0], Target::new([5; 20]));
     assert_eq!(soon(again.next()).await, None);
     let outcome = again.outcome().expect("it is over");
-    assert!(matches!(outcome, Err(OperationError::Refused(StartError::SampledRecently { .. }))), "{outcome:?}");
+    assert!(matches!(outcome, Err(OperationError::Refused(RequestError::SampledRecently { .. }))), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn operations_that_are_dropped_make_room_for_others() {
     let node = spawn(builder(1)).await;
-    let full = OperationError::Refused(StartError::TooManyOperations);
+    let full = OperationError::Refused(RequestError::TooManyOperations);
     let mut lookups = Vec::new();
     for _ in 0..OPERATIONS_MAX {
         lookups.push(node.get_peers(InfoHash::new([1; 20])));

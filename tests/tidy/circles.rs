@@ -74,6 +74,24 @@ impl Crate {
             .collect()
     }
 
+    /// What the files import that their floors do not allow, each a line of text. A floor is a folder or file at the root.
+    pub(crate) fn above(&self, floors: &[(&str, &[&str])]) -> Vec<String> {
+        let mut found = Vec::new();
+        for (module, Module { path, .. }) in &self.modules {
+            let Some(home) = module.first() else { continue };
+            let Some((_, below)) = floors.iter().find(|(name, _)| name == home) else {
+                found.push(format!("{path}: on no floor"));
+                continue;
+            };
+            let imported: BTreeSet<&String> =
+                self.imports(module).into_iter().filter_map(|name| name.first()).collect();
+            for name in imported.into_iter().filter(|name| *name != home && !below.contains(&name.as_str())) {
+                found.push(format!("{path}: imports `{name}`, which is not below it"));
+            }
+        }
+        found
+    }
+
     /// The modules that one imports. A file below a machine's folder may speak of the machine itself, which `mod.rs` holds.
     fn imports(&self, module: &[String]) -> BTreeSet<&[String]> {
         let names = self.modules[module].names.iter();

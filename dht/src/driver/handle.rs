@@ -7,12 +7,12 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::bootstrap::BootstrapHost;
 use super::command::{Command, Question, Request};
-use super::operation::{Closed, Operation, OperationError, Shared};
 use super::streams::{AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream, TraceStream};
+use super::subscription::{Closed, OperationError, Shared, Subscription};
 use crate::item::{Item, MutableItem};
 use crate::{
-    AnnouncePort, Contact, Event, GetOutcome, InfoHash, NodeId, PingAnswer, PutOutcome, Readiness, ScrapeOutcome,
-    StartError, Stats, Target,
+    AnnouncePort, Contact, Event, GetOutcome, InfoHash, NodeId, PingAnswer, PutOutcome, Readiness, RequestError,
+    ScrapeOutcome, Stats, Target,
 };
 
 /// A handle on a running node. Clones lead to the same node, which ends with [`Dht::shutdown`] or with its last handle.
@@ -120,7 +120,7 @@ impl Dht {
     /// ```
     ///
     /// # Errors
-    /// [`StartError::Item`] for what is no such value, and as [`Dht::announce`].
+    /// [`RequestError::Item`] for what is no such value, and as [`Dht::announce`].
     pub async fn put_immutable(&self, value: &[u8]) -> Result<PutOutcome, OperationError> {
         self.put(Request::PutImmutable(value.to_vec())).await
     }
@@ -132,7 +132,7 @@ impl Dht {
     /// [`PutOutcome::conflict`] has the sequence numbers.
     ///
     /// # Errors
-    /// [`StartError::Item`] when the item does not verify, and as [`Dht::announce`].
+    /// [`RequestError::Item`] when the item does not verify, and as [`Dht::announce`].
     pub async fn put_mutable(&self, item: MutableItem, cas: Option<i64>) -> Result<PutOutcome, OperationError> {
         self.put(Request::PutMutable { item: Box::new(item), cas }).await
     }
@@ -164,7 +164,7 @@ impl Dht {
     /// ```
     ///
     /// # Errors
-    /// [`StartError::Item`] when the value or the salt is too long, or the last sequence number is in use; and as
+    /// [`RequestError::Item`] when the value or the salt is too long, or the last sequence number is in use; and as
     /// [`Dht::announce`].
     pub async fn put_next(
         &self,
@@ -174,7 +174,7 @@ impl Dht {
     ) -> Result<(MutableItem, PutOutcome), OperationError> {
         let newest = self.get_mutable(key.verifying_key().to_bytes(), salt, None).await?;
         let cas = newest.item.as_ref().and_then(Item::seq);
-        let item = MutableItem::sign_after(key, salt, cas, value.to_vec()).map_err(StartError::from)?;
+        let item = MutableItem::sign_after(key, salt, cas, value.to_vec()).map_err(RequestError::from)?;
         let outcome = self.put_mutable(item.clone(), cas).await?;
         Ok((item, outcome))
     }
@@ -196,7 +196,7 @@ impl Dht {
     /// Looks for the newest version of a mutable item (BEP 44), with `above` only for one with a higher sequence number.
     ///
     /// # Errors
-    /// [`StartError::Item`] when the salt is too long, and as [`Dht::announce`].
+    /// [`RequestError::Item`] when the salt is too long, and as [`Dht::announce`].
     pub async fn get_mutable(
         &self,
         key: [u8; 32],
@@ -233,7 +233,7 @@ impl Dht {
     }
 
     /// Asks one node for info hashes that it stores (BEP 51), and its contacts near `target`. The stream yields once at
-    /// most; it ends with [`StartError::SampledRecently`] when the node does not want to be asked yet.
+    /// most; it ends with [`RequestError::SampledRecently`] when the node does not want to be asked yet.
     pub fn sample_node(&self, addr: SocketAddr, target: Target) -> SampleStream {
         SampleStream::new(self.start(Request::SampleNode { addr, target }))
     }
@@ -292,8 +292,8 @@ impl Dht {
         }
     }
 
-    fn start(&self, request: Request) -> Operation {
-        Operation::start(Arc::clone(&self.shared), request)
+    fn start(&self, request: Request) -> Subscription {
+        Subscription::start(Arc::clone(&self.shared), request)
     }
 
     async fn get(&self, request: Request) -> Result<GetOutcome, OperationError> {

@@ -2,19 +2,19 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::operation::{Operation, OperationError};
+use super::subscription::{OperationError, Subscription};
 use crate::item::{Item, MutableItem};
 use crate::{Event, Hop, LookupOutcome, NodeSamples, PutOutcome};
 
 /// A lookup that yields something on its way, and what it came to.
 #[derive(Debug)]
 struct LookupStream {
-    operation: Operation,
+    operation: Subscription,
     outcome: Option<Result<LookupOutcome, OperationError>>,
 }
 
 impl LookupStream {
-    fn new(operation: Operation) -> Self {
+    fn new(operation: Subscription) -> Self {
         Self { operation, outcome: None }
     }
 
@@ -40,7 +40,7 @@ pub struct PeerStream {
 }
 
 impl PeerStream {
-    pub(super) fn new(operation: Operation) -> Self {
+    pub(super) fn new(operation: Subscription) -> Self {
         Self { lookup: LookupStream::new(operation) }
     }
 
@@ -81,7 +81,7 @@ pub struct SampleStream {
 }
 
 impl SampleStream {
-    pub(super) fn new(operation: Operation) -> Self {
+    pub(super) fn new(operation: Subscription) -> Self {
         Self { lookup: LookupStream::new(operation) }
     }
 
@@ -122,7 +122,7 @@ pub struct TraceStream {
 }
 
 impl TraceStream {
-    pub(super) fn new(operation: Operation) -> Self {
+    pub(super) fn new(operation: Subscription) -> Self {
         Self { lookup: LookupStream::new(operation) }
     }
 
@@ -162,11 +162,11 @@ impl futures_core::Stream for TraceStream {
 #[derive(Debug)]
 #[must_use = "dropping the stream ends the watch"]
 pub struct ItemStream {
-    operation: Operation,
+    operation: Subscription,
 }
 
 impl ItemStream {
-    pub(super) fn new(operation: Operation) -> Self {
+    pub(super) fn new(operation: Subscription) -> Self {
         Self { operation }
     }
 
@@ -187,11 +187,11 @@ impl ItemStream {
 #[derive(Debug)]
 #[must_use = "dropping the guard stops the announces"]
 pub struct AnnounceGuard {
-    _operation: Operation,
+    _operation: Subscription,
 }
 
 impl AnnounceGuard {
-    pub(super) fn new(operation: Operation) -> Self {
+    pub(super) fn new(operation: Subscription) -> Self {
         Self { _operation: operation }
     }
 }
@@ -200,11 +200,11 @@ impl AnnounceGuard {
 #[derive(Debug)]
 #[must_use = "dropping the guard stops the puts"]
 pub struct PutGuard {
-    operation: Operation,
+    operation: Subscription,
 }
 
 impl PutGuard {
-    pub(super) fn new(operation: Operation) -> Self {
+    pub(super) fn new(operation: Subscription) -> Self {
         Self { operation }
     }
 

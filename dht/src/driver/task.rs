@@ -17,9 +17,9 @@ use super::batch::{Inbox, Outbox};
 use super::bootstrap::Hosts;
 use super::command::{COMMANDS_MAX, Command, Question, Request, Ticket};
 use super::handle::Dht;
-use super::operation::Shared;
 use super::resolve::{Resolution, resolve};
 use super::state::StateFile;
+use super::subscription::Shared;
 use super::unreachable::{UNREACHABLE_MAX, watch};
 use crate::{Event, Node, NodeConfig, OperationId, Output, Readiness, SocketIndex};
 

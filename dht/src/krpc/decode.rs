@@ -1,8 +1,9 @@
 use magnes_bencode::{Dict, Error, Kind, Reader};
 
+use super::compact;
 use super::message::{Body, Message, Method, MutablePut, Query, Response, Values, Want};
 use super::{KrpcFault, TOKEN_LEN_MAX, TRANSACTION_ID_LEN_MAX};
-use crate::{InfoHash, NodeId, Target, compact};
+use crate::{InfoHash, NodeId, Target};
 
 /// Why a datagram cannot be acted on, and whether its sender is told so.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,9 +1,9 @@
 use magnes_bencode::{DictWriter, Reader, Writer};
 
+use super::compact::{CompactPeer, Family};
 use super::message::{Body, Message, Method, MutablePut, Query, Response, Values, ValuesSource, Want};
 use super::{PAYLOAD_LEN_MAX, VALUE_PAYLOAD_LEN_MAX, VALUES_MAX};
 use crate::Target;
-use crate::compact::{CompactPeer, Family};
 
 impl Message<'_> {
     /// Appends the message to `out`, keys in order. A response that would be larger than a datagram should be (1024

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use magnes_bencode::{Kind, Reader};
 
-use crate::compact::{self, Contact, Family};
+use super::compact::{self, Contact, Family};
 use crate::{InfoHash, NodeId, Target};
 
 /// A KRPC message, borrowed from the datagram it came in, or from what it is to be written from.

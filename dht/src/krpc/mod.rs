@@ -1,8 +1,10 @@
 //! KRPC messages (BEP 5, 32, 33, 42, 43, 44, 51): borrowed, read in one pass, written within a size budget.
 //!
 //! Deliberately absent: any state. Which response belongs to which query is `rpc`'s business, and what to
-//! answer is `server`'s.
+//! answer is the node's.
 
+mod bloom;
+pub mod compact;
 mod decode;
 mod encode;
 mod error;
@@ -10,6 +12,7 @@ mod message;
 #[cfg(test)]
 mod tests;
 
+pub use bloom::{BloomFilter, SCRAPE_PEERS_MAX};
 pub use decode::DecodeError;
 pub use error::{ErrorCode, KrpcFault};
 pub use message::{Body, Message, Method, MutablePut, Query, Response, Values, Want};

@@ -4,11 +4,16 @@
 
 mod candidate;
 mod crowd;
-mod wide;
+mod shares;
 
 mod walk;
 
-pub(crate) use walk::{K, Lookup, Question, Step};
+mod nearest_cache;
+mod size;
+
+pub(crate) use nearest_cache::NearestCache;
+pub(crate) use size::SizeEstimate;
+pub(crate) use walk::{Lookup, Question, Step};
 
 #[cfg(test)]
 mod tests;

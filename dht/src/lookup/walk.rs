@@ -2,12 +2,11 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::candidate::{Candidate, Seed, State};
-use super::crowd::{Crowd, Standing};
-use super::wide::{Tally, Wide};
+use super::crowd::{CrowdSearch, Tally};
+use super::shares::{Shares, Standing};
+use crate::id::K;
 use crate::{Contact, Distance, NodeId, Target};
 
-/// Results of a lookup, and the contacts that are told of it (BEP 5: K).
-pub(crate) const K: usize = 8;
 /// Answers that end a lookup: the five beyond the result name neighbours that the eight did not know.
 const ANSWERS_WANTED: usize = 13;
 /// Queries under way at once, stalled ones not counted, in a lookup of usual width.
@@ -48,9 +47,9 @@ pub(crate) struct Lookup {
     reach: Option<Distance>,
     /// How many queries may be under way, in percent of the usual number.
     width: usize,
-    /// Whether it looks wider where a crowd gathers around the target.
+    /// Whether it looks wider where a shares gathers around the target.
     may_widen: bool,
-    wide: Option<Wide>,
+    crowd: Option<CrowdSearch>,
     asked: usize,
     answered: usize,
 }
@@ -84,13 +83,13 @@ impl Lookup {
             reach,
             width,
             may_widen: false,
-            wide: None,
+            crowd: None,
             asked: 0,
             answered: 0,
         }
     }
 
-    /// Has it look wider where a crowd gathers around the target. That takes several times as many queries, and is of use
+    /// Has it look wider where a shares gathers around the target. That takes several times as many queries, and is of use
     /// to those who want what honest nodes hold, or have them hold something.
     pub(crate) fn widen_in_crowds(mut self) -> Self {
         self.may_widen = true;
@@ -133,12 +132,12 @@ impl Lookup {
         let mut nearest: Vec<Contact> = named.collect();
         nearest.sort_unstable_by_key(|contact| self.target.distance(&contact.id));
         nearest.truncate(NAMED_MAX);
-        let crowd = Crowd::of(&self.candidates);
+        let shares = Shares::of(&self.candidates);
         for contact in nearest {
             let known = self.candidates.iter_mut().find(|candidate| candidate.contact.addr == contact.addr);
             match known {
                 // A better witness than the first.
-                Some(known) if known.contact == contact && crowd.doubts(known.suggester) => {
+                Some(known) if known.contact == contact && shares.doubts(known.suggester) => {
                     known.suggester = Some(from);
                 }
                 Some(_) => {}
@@ -153,8 +152,8 @@ impl Lookup {
         if self.flying() >= FLYING_MAX * self.width / 100 || self.asked >= ASKED_MAX {
             return None;
         }
-        if let Some(wide) = &mut self.wide
-            && let Some(Contact { addr, id }) = wide.next(&self.candidates, &may_ask)
+        if let Some(crowd) = &mut self.crowd
+            && let Some(Contact { addr, id }) = crowd.next(&self.candidates, &may_ask)
         {
             self.asked += 1;
             return Some(Step { addr, id: Some(id), suggester: None, question: Question::Neighbours });
@@ -201,14 +200,14 @@ impl Lookup {
 
     /// A node said who its neighbours are, or nobody waits for that any more.
     pub(crate) fn handle_neighbours(&mut self, addr: SocketAddr) {
-        if let Some(wide) = &mut self.wide {
-            wide.handle_over(addr);
+        if let Some(crowd) = &mut self.crowd {
+            crowd.handle_over(addr);
         }
     }
 
-    /// Whether a crowd gathers around the target, for which it looks wider.
+    /// Whether a shares gathers around the target, for which it looks wider.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.wide.is_some()
+        self.crowd.is_some()
     }
 
     /// A node is silent for the stall time.
@@ -230,13 +229,13 @@ impl Lookup {
     pub(crate) fn is_done(&self) -> bool {
         let may_ask = self.asked < ASKED_MAX;
         let is_open = |state: State| state.is_open() && (may_ask || state != State::Fresh);
-        if may_ask && self.wide.as_ref().is_some_and(|wide| !wide.is_done(&self.candidates)) {
+        if may_ask && self.crowd.as_ref().is_some_and(|crowd| !crowd.is_done(&self.candidates)) {
             return false;
         }
         if self.answered < K && self.seeds.iter().any(|seed| is_open(seed.state)) {
             return false;
         }
-        let crowd = Crowd::of(&self.candidates);
+        let shares = Shares::of(&self.candidates);
         let (mut found, mut tally) = (0, Tally::default());
         for candidate in &self.candidates {
             if found >= ANSWERS_WANTED && !self.is_within_reach(candidate) {
@@ -247,7 +246,7 @@ impl Lookup {
                 State::Asked => return false,
                 // One that is slow and not in the result could only name others.
                 State::Stalled if found < K => return false,
-                State::Fresh if may_ask => match crowd.standing(candidate) {
+                State::Fresh if may_ask => match shares.standing(candidate) {
                     Standing::Welcome | Standing::Later => return false,
                     Standing::Doubtful if self.answered < K => return false,
                     Standing::Doubtful | Standing::Crowded => {}
@@ -276,11 +275,11 @@ impl Lookup {
     }
 
     /// The nodes that are to hold what the target names, nearest first: the closest, others as near as those, and where
-    /// that is a crowd, everybody within the distance at which the eighth is to be expected, and for a larger crowd those
-    /// around it, a limited number of each level: so a crowd does not keep it from the others that the lookup found.
+    /// that is a shares, everybody within the distance at which the eighth is to be expected, and for a larger shares those
+    /// around it, a limited number of each level: so a shares does not keep it from the others that the lookup found.
     pub(crate) fn holders(&self) -> impl Iterator<Item = (Contact, Option<&[u8]>)> {
         let last = self.closest().last().map(|(contact, _)| self.target.distance(&contact.id));
-        let reach = self.wide.as_ref().map(Wide::within).or(self.reach);
+        let reach = self.crowd.as_ref().map(CrowdSearch::within).or(self.reach);
         let bound = last.max(reach.filter(|_| last.is_some()));
         let answered = self.candidates.iter().filter(|candidate| candidate.state == State::Answered);
         let within = answered.filter(move |candidate| Some(candidate.distance) <= bound);
@@ -288,7 +287,7 @@ impl Lookup {
         let fits = move |candidate: &&Candidate| {
             violators += usize::from(!candidate.is_compliant);
             (candidate.is_compliant || violators <= K)
-                && self.wide.as_ref().is_none_or(|wide| wide.may_hold(candidate, &mut tally))
+                && self.crowd.as_ref().is_none_or(|crowd| crowd.may_hold(candidate, &mut tally))
         };
         within.filter(fits).take(HOLDERS_MAX).map(|candidate| (candidate.contact, candidate.token.as_deref()))
     }
@@ -304,7 +303,7 @@ impl Lookup {
         assert!(self.candidates.len() <= CANDIDATES_MAX + ASKED_MAX, "too many candidates");
         assert!(self.seeds.len() <= SEEDS_MAX, "too many seeds");
         assert!(self.asked <= ASKED_MAX && self.flying() <= FLYING_MAX * self.width / 100, "too many queries");
-        self.wide.iter().for_each(|wide| wide.check_invariants(ASKED_MAX));
+        self.crowd.iter().for_each(|crowd| crowd.check_invariants(ASKED_MAX));
         assert!(self.candidates.is_sorted_by_key(|candidate| candidate.distance), "nearest first");
         for (index, candidate) in self.candidates.iter().enumerate() {
             assert_eq!(candidate.distance, self.target.distance(&candidate.contact.id), "a wrong distance");
@@ -316,33 +315,33 @@ impl Lookup {
     fn flying(&self) -> usize {
         let states = self.candidates.iter().map(|candidate| candidate.state);
         let first = states.chain(self.seeds.iter().map(|seed| seed.state)).filter(|state| *state == State::Asked);
-        first.count() + self.wide.as_ref().map_or(0, Wide::flying)
+        first.count() + self.crowd.as_ref().map_or(0, CrowdSearch::flying)
     }
 
     fn widen(&mut self) {
-        if let (true, None, Some(reach)) = (self.may_widen, &self.wide, self.reach) {
-            self.wide = Wide::for_crowd(&self.candidates, reach);
+        if let (true, None, Some(reach)) = (self.may_widen, &self.crowd, self.reach) {
+            self.crowd = CrowdSearch::for_crowd(&self.candidates, reach);
         }
     }
 
     /// Whether an answer is one of those that end the lookup.
     fn counts_towards_end(&self, candidate: &Candidate, tally: &mut Tally) -> bool {
-        candidate.is_compliant && self.wide.as_ref().is_none_or(|wide| wide.is_witness(candidate, tally))
+        candidate.is_compliant && self.crowd.as_ref().is_none_or(|crowd| crowd.is_witness(candidate, tally))
     }
 
     fn is_within_reach(&self, candidate: &Candidate) -> bool {
-        match &self.wide {
-            Some(wide) => wide.covers(candidate),
+        match &self.crowd {
+            Some(crowd) => crowd.covers(candidate),
             None => self.reach.is_some_and(|reach| candidate.distance <= reach),
         }
     }
 
     /// The candidate that is to be asked next.
     fn pick(&self, may_ask: impl Fn(SocketAddr) -> bool) -> Option<usize> {
-        let crowd = Crowd::of(&self.candidates);
+        let shares = Shares::of(&self.candidates);
         let (mut weight, mut flying, mut doubtful, mut tally) = (0, 0, None, Tally::default());
-        // All around a crowd is to be asked, and nothing there is nearer than another.
-        let nearer_flying_max = if self.wide.is_some() { FLYING_MAX } else { NEARER_FLYING_MAX };
+        // All around a shares is to be asked, and nothing there is nearer than another.
+        let nearer_flying_max = if self.crowd.is_some() { FLYING_MAX } else { NEARER_FLYING_MAX };
         for (index, candidate) in self.candidates.iter().enumerate() {
             let is_enough = weight >= ANSWERS_WANTED * ANSWER_WEIGHT && !self.is_within_reach(candidate);
             if is_enough || flying >= nearer_flying_max * self.width / 100 {
@@ -354,7 +353,7 @@ impl Lookup {
                     weight += if self.is_crowded() && self.is_within_reach(candidate) { 0 } else { FLYING_WEIGHT };
                     flying += 1;
                 }
-                State::Fresh if may_ask(candidate.contact.addr) => match crowd.standing(candidate) {
+                State::Fresh if may_ask(candidate.contact.addr) => match shares.standing(candidate) {
                     Standing::Welcome => return Some(index),
                     Standing::Doubtful => doubtful = doubtful.or(Some(index)),
                     Standing::Later | Standing::Crowded => {}

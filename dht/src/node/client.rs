@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::operations::StoreAnswer;
+use super::server::VERSION;
 use super::{Node, Pending};
 use crate::event::{Event, SocketIndex};
 use crate::krpc::{Body, Message, Method, Query, Want};
 use crate::rpc::{Purpose, Silence, Transaction};
-use crate::server::VERSION;
 use crate::{Family, NodeId, QueryKind};
 
 impl Node {
@@ -22,8 +22,8 @@ impl Node {
         purpose: Purpose,
         method: Method<'_>,
     ) -> bool {
-        let face = &self.faces[socket.0];
-        if !face.admits(to) {
+        let state = &self.sockets[socket.0];
+        if !state.admits(to) {
             return false;
         }
         // What waits for nobody has to wait for room; steps of lookups were admitted before, the rest answers somebody.
@@ -32,16 +32,16 @@ impl Node {
         }
         let transaction = Transaction { socket, to, id, purpose, sent_at: now };
         let Some(transaction) = self.transactions.begin(transaction, &mut self.chance) else { return false };
-        let has_both = self.faces.iter().any(|other| other.family != self.faces[socket.0].family);
+        let has_both = self.sockets.iter().any(|other| other.family != self.sockets[socket.0].family);
         let want = Want { v4: has_both, v6: has_both };
         let kind = QueryKind::of(&method);
-        let face = &mut self.faces[socket.0];
-        let read_only = face.is_read_only(self.config.mode, to);
-        if let Some(contacted) = &mut face.contacted {
+        let state = &mut self.sockets[socket.0];
+        let read_only = state.is_read_only(self.config.mode, to);
+        if let Some(contacted) = &mut state.contacted {
             contacted.insert(now, to.ip());
         }
-        let query = Query { id: self.faces[socket.0].table.own_id(), read_only, want, method };
-        self.faces[socket.0].routers.asked(now, &to);
+        let query = Query { id: self.sockets[socket.0].table.own_id(), read_only, want, method };
+        self.sockets[socket.0].routers.asked(now, &to);
         self.endpoints.note(now, to);
         let start = self.payloads.len();
         Message { transaction: &transaction, version: Some(VERSION), ip: None, body: Body::Query(query) }
@@ -75,16 +75,16 @@ impl Node {
     /// The first socket of the address's family.
     pub(super) fn socket_for(&self, addr: SocketAddr) -> Option<SocketIndex> {
         let family = Family::of(addr);
-        self.faces.iter().position(|face| face.family == family).map(SocketIndex)
+        self.sockets.iter().position(|state| state.family == family).map(SocketIndex)
     }
 
     pub(super) fn handle_silence(&mut self, now: Instant, silence: Silence, transaction: &Transaction) {
-        let face = &mut self.faces[transaction.socket.0];
+        let state = &mut self.sockets[transaction.socket.0];
         // When nobody else answered either, the network may be down: that is no contact's fault.
-        if silence == Silence::Failed && face.health.handle_failure(transaction.sent_at) {
-            face.silent.insert(now, transaction.to);
+        if silence == Silence::Failed && state.health.handle_failure(transaction.sent_at) {
+            state.silent.insert(now, transaction.to);
             if let Some(contact) = transaction.contact() {
-                face.table.failed(&contact);
+                state.table.failed(&contact);
             }
         }
         self.go_on_without(now, silence, transaction);

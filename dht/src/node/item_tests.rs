@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 
 use super::tests::{SOCKET, World, addr};
 use super::*;
-use crate::event::{AnnouncePort, Conflict, GetOutcome, PutOutcome, Refusal, ScrapeOutcome, StartError};
+use crate::event::{AnnouncePort, Conflict, GetOutcome, PutOutcome, Refusal, RequestError, ScrapeOutcome};
 use crate::item::{self, Item, ItemError, MutableItem};
 use crate::krpc::Method;
 use crate::{InfoHash, OPERATIONS_MAX, Target};
@@ -125,7 +125,7 @@ fn who_got_another_version_in_the_meantime_refuses_and_is_counted() {
         crate::krpc::MutablePut { key: &other.key, signature: &other.signature, seq: 6, cas: None, salt: b"salt" };
     let now = world.now;
     for number in 1..=20 {
-        world.node(number).faces[0].items.put(now, addr(30).ip(), &other.value, Some(&newer)).unwrap();
+        world.node(number).sockets[0].items.put(now, addr(30).ip(), &other.value, Some(&newer)).unwrap();
     }
     world.run(Duration::from_secs(1));
     let done = world.events.iter().find(|(.., event)| event.operation() == Some(operation) && event.is_final());
@@ -139,16 +139,16 @@ fn a_node_with_an_older_version_than_expected_replaces_it() {
     assert_eq!(world.put(3, &signed(5, "five"), None).acknowledged, 8);
     let target = signed(5, "five").target();
     let now = world.now;
-    let holder = (1..=20).find(|number| world.node(*number).faces[0].items.find(now, &target).is_some()).unwrap();
+    let holder = (1..=20).find(|number| world.node(*number).sockets[0].items.find(now, &target).is_some()).unwrap();
     let old = signed(2, "two");
     let (key, signature) = (&old.key, &old.signature);
     let put = crate::krpc::MutablePut { key, signature, seq: 2, cas: None, salt: b"salt" };
-    let items = &mut world.node(holder).faces[0].items;
+    let items = &mut world.node(holder).sockets[0].items;
     *items = crate::ItemStore::new(1 << 20, now, &mut rand_chacha::ChaCha8Rng::from_seed([1; 32]));
     items.put(now, addr(3).ip(), &old.value, Some(&put)).unwrap();
     let outcome = world.put(4, &signed(6, "six"), Some(5));
     assert_eq!((outcome.acknowledged, &outcome.refused[..]), (8, &[][..]));
-    let stored = world.node(holder).faces[0].items.find(now, &target).and_then(|item| item.mutable);
+    let stored = world.node(holder).sockets[0].items.find(now, &target).and_then(|item| item.mutable);
     assert_eq!(stored.map(|item| item.seq), Some(6));
 }
 
@@ -227,7 +227,7 @@ fn what_is_no_item_is_refused_before_anybody_is_asked() {
     let mut refused = |command: &dyn Fn(&mut Node, Instant) -> OperationId| {
         let operation = world.command(2, |node, now| command(node, now));
         match &world.events.last().expect("an event").2 {
-            Event::Refused { operation: of, error: StartError::Item(error) } if *of == operation => *error,
+            Event::Refused { operation: of, error: RequestError::Item(error) } if *of == operation => *error,
             other => panic!("{other:?}"),
         }
     };
@@ -354,7 +354,7 @@ fn samples_come_from_every_node_on_the_way_and_not_again_before_their_time() {
     let node = full.from.addr;
     world.command(7, |node_7, now| node_7.sample_node(now, node, Target::new([0; 20])));
     let last = world.events.last().map(|(.., event)| event.clone());
-    assert!(matches!(last, Some(Event::Refused { error: StartError::SampledRecently { .. }, .. })), "{last:?}");
+    assert!(matches!(last, Some(Event::Refused { error: RequestError::SampledRecently { .. }, .. })), "{last:?}");
     world.run(full.interval);
     assert!(matches!(
         world.outcome(7, |node_7, now| node_7.sample_node(now, node, Target::new([0; 20]))),
@@ -425,7 +425,7 @@ fn more_operations_than_there_is_room_for_are_refused_and_say_so() {
     ];
     for start in starts {
         let operation = start(&mut node, now);
-        let refused = Event::Refused { operation, error: StartError::TooManyOperations };
+        let refused = Event::Refused { operation, error: RequestError::TooManyOperations };
         assert_eq!(node.poll_output(), Some(Output::Event(refused)));
         assert_eq!(node.poll_output(), None);
     }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use rand_core::Rng;
 
 use super::Node;
-use super::face::{BOOTSTRAP_MAX, Face};
 use super::operations::{Keep, Kind, Operation};
+use super::socket_state::{BOOTSTRAP_MAX, SocketState};
 use crate::event::{OperationId, SocketIndex};
-use crate::lookup::K;
+use crate::id::K;
 use crate::{Contact, Family, NodeId};
 
 /// How often the tables are looked after.
@@ -28,11 +28,11 @@ impl Node {
     pub fn add_bootstrap(&mut self, now: Instant, addrs: &[SocketAddr]) {
         for addr in addrs {
             let family = Family::of(*addr);
-            for face in self.faces.iter_mut().filter(|face| face.family == family) {
-                face.guard.filter_mut().admit_class_of(*addr);
-                if face.routers.insert(*addr) {
-                    face.table.remove_addr(*addr);
-                    face.bootstrap_now(now);
+            for state in self.sockets.iter_mut().filter(|state| state.family == family) {
+                state.guard.filter_mut().admit_class_of(*addr);
+                if state.routers.insert(*addr) {
+                    state.table.remove_addr(*addr);
+                    state.bootstrap_now(now);
                 }
             }
         }
@@ -47,37 +47,37 @@ impl Node {
         socket: SocketIndex,
         contacts: impl Iterator<Item = Contact>,
     ) {
-        let face = &mut self.faces[socket.0];
-        let admitted: Vec<Contact> = contacts.filter(|contact| face.admits(contact.addr)).take(SAVED_MAX).collect();
-        face.saved = admitted;
-        face.bootstrap_now(now);
+        let state = &mut self.sockets[socket.0];
+        let admitted: Vec<Contact> = contacts.filter(|contact| state.admits(contact.addr)).take(SAVED_MAX).collect();
+        state.saved = admitted;
+        state.bootstrap_now(now);
         self.feed_starving(now);
         self.maintain(now);
     }
 
     /// The sockets: their addresses and ids.
     pub(crate) fn identities(&self) -> impl Iterator<Item = (SocketIndex, SocketAddr, NodeId)> {
-        let face = |(index, face): (usize, &Face)| (SocketIndex(index), face.local, face.table.own_id());
-        self.faces.iter().enumerate().map(face)
+        let state = |(index, state): (usize, &SocketState)| (SocketIndex(index), state.local, state.table.own_id());
+        self.sockets.iter().enumerate().map(state)
     }
 
     /// Takes up the id that a socket had in an earlier session, if it can belong to its address.
     pub(crate) fn restore_id(&mut self, socket: SocketIndex, id: NodeId) {
-        let face = &mut self.faces[socket.0];
-        let ip = face.external.unwrap_or(face.local.ip());
+        let state = &mut self.sockets[socket.0];
+        let ip = state.external.unwrap_or(state.local.ip());
         if ip.is_unspecified() || id.is_valid_for(ip) {
-            face.table.rebase(id);
+            state.table.rebase(id);
         }
     }
 
     /// The sockets and their families.
     pub(crate) fn socket_families(&self) -> Vec<(SocketIndex, Family)> {
-        self.faces.iter().enumerate().map(|(index, face)| (SocketIndex(index), face.family)).collect()
+        self.sockets.iter().enumerate().map(|(index, state)| (SocketIndex(index), state.family)).collect()
     }
 
     /// The contacts of every table.
     pub(crate) fn snapshot_contacts(&self) -> impl Iterator<Item = (Family, impl Iterator<Item = Contact>)> {
-        self.faces.iter().map(|face| (face.family, face.table.contacts()))
+        self.sockets.iter().map(|state| (state.family, state.table.contacts()))
     }
 
     /// Time passed.
@@ -94,13 +94,13 @@ impl Node {
 
     fn maintain(&mut self, now: Instant) {
         self.next_maintenance = now + TICK;
-        for socket in 0..self.faces.len() {
-            self.faces[socket].fit_id(now, &mut self.chance);
+        for socket in 0..self.sockets.len() {
+            self.sockets[socket].fit_id(now, &mut self.chance);
             self.look_for_answer(now, SocketIndex(socket));
             self.seek_network(now, socket);
             self.care_for_table(now, SocketIndex(socket));
-            self.faces[socket].peers.sweep(now);
-            self.faces[socket].silent.expire(now);
+            self.sockets[socket].peers.sweep(now);
+            self.sockets[socket].silent.expire(now);
         }
         self.feed_starving(now);
         let due = |(id, operation): (&OperationId, &Operation)| match operation {
@@ -115,40 +115,40 @@ impl Node {
 
     /// Looks for nodes near our own id while few are known to be there: after an outage, those of the table may not be.
     fn seek_network(&mut self, now: Instant, socket: usize) {
-        let face = &mut self.faces[socket];
-        let knows = face.table.len() + face.routers.len() + face.saved.len() > 0;
-        let is_in = face.table.good(now) >= K;
+        let state = &mut self.sockets[socket];
+        let knows = state.table.len() + state.routers.len() + state.saved.len() > 0;
+        let is_in = state.table.good(now) >= K;
         if is_in {
             // Should they become few again, the search begins anew.
-            face.bootstrap_now(now);
+            state.bootstrap_now(now);
         }
-        if is_in || !knows || now < face.bootstrap_at {
+        if is_in || !knows || now < state.bootstrap_at {
             return;
         }
         // Should the way there be blocked by dead nodes, it is looked for from anywhere else.
-        let is_first = face.bootstraps == 0;
-        face.bootstrap_at = now + face.bootstrap_pause;
-        face.bootstraps = face.bootstraps.saturating_add(1);
-        if face.quick_bootstraps > 0 {
-            face.quick_bootstraps -= 1;
+        let is_first = state.bootstraps == 0;
+        state.bootstrap_at = now + state.bootstrap_pause;
+        state.bootstraps = state.bootstraps.saturating_add(1);
+        if state.quick_bootstraps > 0 {
+            state.quick_bootstraps -= 1;
         } else {
-            face.bootstrap_pause = (face.bootstrap_pause * 2).min(BOOTSTRAP_MAX);
+            state.bootstrap_pause = (state.bootstrap_pause * 2).min(BOOTSTRAP_MAX);
         }
         let bits = if is_first { NEIGHBOURHOOD_BITS } else { self.chance.next_u32() % SEARCH_BITS_MAX };
-        let target = face.table.own_id().random_sharing(bits, &mut self.chance);
+        let target = state.table.own_id().random_sharing(bits, &mut self.chance);
         self.start_lookup(now, target.into(), Kind::Table, None);
     }
 
     /// Asks somebody who answered before, or a router, while it is in doubt whether the network is there.
     fn look_for_answer(&mut self, now: Instant, socket: SocketIndex) {
-        let face = &mut self.faces[socket.0];
-        if !face.health.is_look_due(now) {
+        let state = &mut self.sockets[socket.0];
+        if !state.health.is_look_due(now) {
             return;
         }
-        let is_lost = face.health.is_lost();
-        let contacts = [face.table.probe(now), face.table.probe(now)];
-        let routers = face.routers.len().max(1);
-        let router = face.routers.iter().nth(self.chance.next_u32() as usize % routers).copied();
+        let is_lost = state.health.is_lost();
+        let contacts = [state.table.probe(now), state.table.probe(now)];
+        let routers = state.routers.len().max(1);
+        let router = state.routers.iter().nth(self.chance.next_u32() as usize % routers).copied();
         for contact in contacts.into_iter().flatten() {
             self.check(now, socket, contact.addr, Some(contact.id));
         }
@@ -159,13 +159,13 @@ impl Node {
     }
 
     fn care_for_table(&mut self, now: Instant, socket: SocketIndex) {
-        let face = &mut self.faces[socket.0];
-        if face.table.len() == 0 {
+        let state = &mut self.sockets[socket.0];
+        if state.table.len() == 0 {
             return;
         }
-        let silent = face.table.due_for_check(now);
-        let stale = face.table.due_for_refresh(now);
-        let own_id = face.table.own_id();
+        let silent = state.table.due_for_check(now);
+        let stale = state.table.due_for_refresh(now);
+        let own_id = state.table.own_id();
         if let Some(contact) = silent {
             self.check(now, socket, contact.addr, Some(contact.id));
         }

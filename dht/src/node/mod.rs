@@ -3,11 +3,16 @@
 
 mod client;
 mod config;
-mod face;
+mod contacted;
 mod health;
 mod maintenance;
 mod operations;
 mod routers;
+mod server;
+mod silent;
+mod snapshot;
+mod socket_state;
+mod votes;
 
 #[cfg(test)]
 mod item_tests;
@@ -26,16 +31,16 @@ use rand_core::SeedableRng;
 
 pub use config::{NodeConfig, NodeMode};
 pub use routers::RouterState;
+pub use snapshot::SnapshotError;
 
-use crate::endpoints::Endpoints;
 use crate::event::{Event, NotReady, OperationId, Output, PingAnswer, Readiness, SocketIndex, Stats};
 use crate::krpc::{Body, DecodeError, ErrorCode, Message, Method, Query, Response};
-use crate::reach::Contacted;
-use crate::rpc::{Purpose, Transactions};
-use crate::server::{Scratch, Server, VERSION};
+use crate::rpc::{Endpoints, Purpose, Transactions};
 use crate::{Bogon, Contact, Family, NodeId, QueryKind, Verdict};
-use face::Face;
-use operations::{Intervals, Operation, Seen, StoreAnswer};
+use contacted::Contacted;
+use operations::{Operation, SampleIntervals, Seen, StoreAnswer};
+use server::{Scratch, Server, VERSION};
+use socket_state::SocketState;
 
 /// Strangers that query us are asked only while fewer queries than this are under way: however many there are or are made
 /// up, our own lookups keep going.
@@ -46,7 +51,7 @@ const STRANGERS_ROOM: usize = 64;
 pub struct Node {
     config: NodeConfig,
     chance: ChaCha8Rng,
-    faces: Vec<Face>,
+    sockets: Vec<SocketState>,
     transactions: Transactions,
     endpoints: Endpoints,
     /// When lookups go on that may have stopped because there was no room for another endpoint.
@@ -56,7 +61,7 @@ pub struct Node {
     /// Sequence numbers of the items that are or were followed.
     seen: Seen,
     /// Which nodes are not to be asked for samples yet.
-    sampled: Intervals,
+    sampled: SampleIntervals,
     outputs: VecDeque<Pending>,
     /// The bytes of the datagrams in `outputs`; begun anew whenever that is drained.
     payloads: Vec<u8>,
@@ -81,12 +86,12 @@ impl Node {
             room_at: None,
             config,
             chance: ChaCha8Rng::from_seed(seed),
-            faces: Vec::new(),
+            sockets: Vec::new(),
             transactions: Transactions::default(),
             operations: BTreeMap::new(),
             operation_next: 0,
             seen: Seen::default(),
-            sampled: Intervals::default(),
+            sampled: SampleIntervals::default(),
             outputs: VecDeque::new(),
             payloads: Vec::new(),
             scratch: Scratch::default(),
@@ -98,13 +103,13 @@ impl Node {
 
     /// A socket that is bound to `local`. It gets an id, a table and stores of its own.
     pub fn add_socket(&mut self, now: Instant, local: SocketAddr) -> SocketIndex {
-        self.faces.push(Face::new(now, local, &self.config, &mut self.chance));
-        SocketIndex(self.faces.len() - 1)
+        self.sockets.push(SocketState::new(now, local, &self.config, &mut self.chance));
+        SocketIndex(self.sockets.len() - 1)
     }
 
     /// A datagram arrived.
     pub fn handle_datagram(&mut self, now: Instant, socket: SocketIndex, from: SocketAddr, datagram: &[u8]) {
-        if self.faces.get(socket.0).is_none() {
+        if self.sockets.get(socket.0).is_none() {
             return;
         }
         self.stats.traffic.datagrams_in += 1;
@@ -148,7 +153,7 @@ impl Node {
 
     /// When [`Node::handle_timeout`] is to be called.
     pub fn next_timeout(&self) -> Option<Instant> {
-        if self.faces.is_empty() {
+        if self.sockets.is_empty() {
             return None;
         }
         let others = self.transactions.next_timeout().into_iter().chain(self.room_at);
@@ -157,20 +162,20 @@ impl Node {
 
     /// Numbers about the node.
     pub fn stats(&self, now: Instant) -> Stats {
-        let sum = |count: fn(&Face) -> usize| self.faces.iter().map(count).sum();
+        let sum = |count: fn(&SocketState) -> usize| self.sockets.iter().map(count).sum();
         Stats {
-            good_contacts: self.faces.iter().map(|face| face.table.good(now)).sum(),
-            contacts: sum(|face| face.table.len()),
-            stored_peers: sum(|face| face.peers.peers()),
-            stored_items: sum(|face| face.items.len()),
-            network_nodes: self.faces.iter().filter_map(|face| face.size.nodes()).map(|nodes| nodes as u64).max(),
+            good_contacts: self.sockets.iter().map(|state| state.table.good(now)).sum(),
+            contacts: sum(|state| state.table.len()),
+            stored_peers: sum(|state| state.peers.peers()),
+            stored_items: sum(|state| state.items.len()),
+            network_nodes: self.sockets.iter().filter_map(|state| state.size.nodes()).map(|nodes| nodes as u64).max(),
             ..self.stats
         }
     }
 
     /// Whether lookups can succeed, and why not.
     pub fn readiness(&self) -> Readiness {
-        let heard = self.faces.iter().map(|face| &face.health).filter(|health| health.has_heard());
+        let heard = self.sockets.iter().map(|state| &state.health).filter(|health| health.has_heard());
         if let Some(unanswered) = heard.map(|health| if health.is_lost() { health.unanswered() } else { 0 }).min() {
             return match unanswered {
                 0 if self.stats.responses == 0 => {
@@ -180,7 +185,7 @@ impl Node {
                 unanswered => Readiness::NotReady(NotReady::NetworkLost { unanswered }),
             };
         }
-        let knows = self.faces.iter().any(|face| !face.routers.is_empty() || !face.saved.is_empty());
+        let knows = self.sockets.iter().any(|state| !state.routers.is_empty() || !state.saved.is_empty());
         Readiness::NotReady(match knows || self.stats.queries_sent > 0 {
             false => NotReady::NoAddress,
             true => NotReady::NoAnswer { sent: self.stats.queries_sent },
@@ -189,7 +194,7 @@ impl Node {
 
     /// How it went with an address that was given to [`Node::add_bootstrap`].
     pub fn router_state(&self, addr: SocketAddr) -> RouterState {
-        let states = self.faces.iter().filter_map(|face| face.routers.state(&addr));
+        let states = self.sockets.iter().filter_map(|state| state.routers.state(&addr));
         let rank = |state: &RouterState| match state {
             RouterState::NoSocket => 0,
             RouterState::NotAsked => 1,
@@ -201,7 +206,7 @@ impl Node {
 
     /// The node's ids, one a socket.
     pub fn node_ids(&self) -> Vec<NodeId> {
-        self.faces.iter().map(|face| face.table.own_id()).collect()
+        self.sockets.iter().map(|state| state.table.own_id()).collect()
     }
 
     /// Panics when the parts of the machine disagree. For tests and the simulator, after every step.
@@ -211,16 +216,16 @@ impl Node {
         for operation in self.operations.values() {
             operation.check_invariants();
         }
-        for face in &self.faces {
-            face.table.check_invariants();
-            face.silent.check_invariants();
-            face.findings.check_invariants();
-            face.size.check_invariants();
-            face.peers.check_invariants();
-            face.items.check_invariants();
-            for contact in face.table.contacts() {
-                assert_eq!(Family::of(contact.addr), face.family, "families never mix");
-                assert!(!face.routers.contains(&contact.addr), "a router is in the table");
+        for state in &self.sockets {
+            state.table.check_invariants();
+            state.silent.check_invariants();
+            state.nearest.check_invariants();
+            state.size.check_invariants();
+            state.peers.check_invariants();
+            state.items.check_invariants();
+            for contact in state.table.contacts() {
+                assert_eq!(Family::of(contact.addr), state.family, "families never mix");
+                assert!(!state.routers.contains(&contact.addr), "a router is in the table");
             }
         }
     }
@@ -235,36 +240,36 @@ impl Node {
     ) {
         self.stats.traffic.queries_in.add(QueryKind::of(&query.method));
         self.handle_reached(now, socket, from);
-        if self.faces[socket.0].is_read_only(self.config.mode, from) {
+        if self.sockets[socket.0].is_read_only(self.config.mode, from) {
             self.stats.traffic.drops.read_only += 1;
             return;
         }
-        let face = &mut self.faces[socket.0];
+        let state = &mut self.sockets[socket.0];
         // Whoever looks after a node of the public network asks from the same machine whether it lives.
-        let is_at_home = face.guard.filter().check(from) == Err(Bogon::Loopback);
+        let is_at_home = state.guard.filter().check(from) == Err(Bogon::Loopback);
         let is_asked_at_home = is_at_home && matches!(query.method, Method::Ping);
-        if !is_asked_at_home && let Verdict::Drop(reason) = face.guard.admit_query(now, from) {
+        if !is_asked_at_home && let Verdict::Drop(reason) = state.guard.admit_query(now, from) {
             self.stats.dropped += 1;
             self.stats.traffic.drops.add(reason);
             return;
         }
-        let (before, rest) = self.faces.split_at_mut(socket.0);
-        let Some((face, after)) = rest.split_first_mut() else { return };
-        let other = before.iter().chain(after.iter()).find(|other| other.family != face.family);
+        let (before, rest) = self.sockets.split_at_mut(socket.0);
+        let Some((state, after)) = rest.split_first_mut() else { return };
+        let other = before.iter().chain(after.iter()).find(|other| other.family != state.family);
         let mut server = Server {
             now,
-            table: &face.table,
+            table: &state.table,
             other_table: other.map(|other| &other.table),
-            family: face.family,
-            tokens: &face.tokens,
-            peers: &mut face.peers,
-            items: &mut face.items,
+            family: state.family,
+            tokens: &state.tokens,
+            peers: &mut state.peers,
+            items: &mut state.items,
             chance: &mut self.chance,
         };
         let start = self.payloads.len();
         let is_response = server.answer(from, transaction, query, &mut self.scratch, &mut self.payloads);
         let payload = start..self.payloads.len();
-        face.guard.charge_reply(now, from, payload.len());
+        state.guard.charge_reply(now, from, payload.len());
         self.outputs.push_back(Pending::Transmit { socket, to: from, payload });
         self.stats.queries_answered += 1;
         self.stats.traffic.responses_out += u64::from(is_response);
@@ -276,21 +281,21 @@ impl Node {
 
     /// A node that queries us is not believed to be reachable: it is asked first, if the table has a use for it.
     fn meet(&mut self, now: Instant, socket: SocketIndex, contact: Contact) {
-        let face = &mut self.faces[socket.0];
-        let known = face.table.queried(now, contact);
+        let state = &mut self.sockets[socket.0];
+        let known = state.table.queried(now, contact);
         let has_room = self.transactions.len() < STRANGERS_ROOM;
-        if !known && has_room && face.table.wants(now, &contact.id) && !face.routers.contains(&contact.addr) {
+        if !known && has_room && state.table.wants(now, &contact.id) && !state.routers.contains(&contact.addr) {
             let start = self.payloads.len();
             self.check(now, socket, contact.addr, None);
             // Whoever forges its address makes us send this too.
             let bytes = self.payloads.len() - start;
-            self.faces[socket.0].guard.charge_reply(now, contact.addr, bytes);
+            self.sockets[socket.0].guard.charge_reply(now, contact.addr, bytes);
         }
     }
 
     fn refuse_malformed(&mut self, now: Instant, socket: SocketIndex, to: SocketAddr, transaction: &[u8]) {
-        let face = &mut self.faces[socket.0];
-        if face.is_read_only(self.config.mode, to) || face.guard.admit_query(now, to) != Verdict::Admit {
+        let state = &mut self.sockets[socket.0];
+        if state.is_read_only(self.config.mode, to) || state.guard.admit_query(now, to) != Verdict::Admit {
             return;
         }
         let start = self.payloads.len();
@@ -298,7 +303,7 @@ impl Node {
         Message { transaction, version: Some(VERSION), ip: Some(to), body }.encode(&mut self.payloads);
         self.stats.traffic.errors_out += 1;
         let payload = start..self.payloads.len();
-        face.guard.charge_reply(now, to, payload.len());
+        state.guard.charge_reply(now, to, payload.len());
         self.outputs.push_back(Pending::Transmit { socket, to, payload });
     }
 
@@ -319,13 +324,13 @@ impl Node {
         self.stats.responses += 1;
         self.stats.traffic.responses_in += 1;
         self.handle_heard(now, socket);
-        let face = &mut self.faces[socket.0];
+        let state = &mut self.sockets[socket.0];
         let contact = Contact { id: response.id, addr: from };
         let rtt = now.saturating_duration_since(found.sent_at);
-        face.silent.remove(from);
-        face.routers.answered(&from);
-        if !face.routers.contains(&from) {
-            face.table.answered(now, contact);
+        state.silent.remove(from);
+        state.routers.answered(&from);
+        if !state.routers.contains(&from) {
+            state.table.answered(now, contact);
         }
         if let Some(seen) = seen {
             self.handle_vote(now, socket, from, seen);
@@ -359,8 +364,8 @@ impl Node {
         self.stats.traffic.errors_in += 1;
         tracing::debug!(%from, code, "a node refused a query");
         self.handle_heard(now, socket);
-        self.faces[socket.0].silent.remove(from);
-        self.faces[socket.0].routers.answered(&from);
+        self.sockets[socket.0].silent.remove(from);
+        self.sockets[socket.0].routers.answered(&from);
         match found.purpose {
             Purpose::Store(operation) => {
                 self.handle_store_refusal(now, operation, (socket, from), code);
@@ -376,22 +381,22 @@ impl Node {
 
     /// A query came: if from whom nothing was sent to, others can reach us. A neighbour proves nothing.
     fn handle_reached(&mut self, now: Instant, socket: SocketIndex, from: SocketAddr) {
-        let face = &mut self.faces[socket.0];
-        let Some(contacted) = face.contacted.as_mut().filter(|_| self.config.mode == NodeMode::Adaptive) else {
+        let state = &mut self.sockets[socket.0];
+        let Some(contacted) = state.contacted.as_mut().filter(|_| self.config.mode == NodeMode::Adaptive) else {
             return;
         };
-        let filter = face.guard.filter();
+        let filter = state.guard.filter();
         if filter.check(from).is_ok() && !filter.is_local(from) && !contacted.contains(now, from.ip()) {
-            face.contacted = None;
+            state.contacted = None;
             self.tell(Event::Reachable { socket });
         }
     }
 
     /// A query of ours was answered.
     fn handle_heard(&mut self, now: Instant, socket: SocketIndex) {
-        let face = &mut self.faces[socket.0];
-        if face.health.handle_answer(now) {
-            face.bootstrap_after_outage(now);
+        let state = &mut self.sockets[socket.0];
+        if state.health.handle_answer(now) {
+            state.bootstrap_after_outage(now);
         }
         self.tell_readiness();
     }
@@ -407,16 +412,16 @@ impl Node {
     }
 
     fn handle_vote(&mut self, now: Instant, socket: SocketIndex, from: SocketAddr, seen: SocketAddr) {
-        let face = &mut self.faces[socket.0];
-        if Family::of(seen) != face.family {
+        let state = &mut self.sockets[socket.0];
+        if Family::of(seen) != state.family {
             return;
         }
-        let Some(addr) = face.votes.handle_vote(from.ip(), seen) else { return };
-        face.guard.filter_mut().add_own(addr);
-        let moved = face.external.replace(addr.ip()).is_some();
-        face.fit_id(now, &mut self.chance);
+        let Some(addr) = state.votes.handle_vote(from.ip(), seen) else { return };
+        state.guard.filter_mut().add_own(addr);
+        let moved = state.external.replace(addr.ip()).is_some();
+        state.fit_id(now, &mut self.chance);
         if moved && self.config.mode == NodeMode::Adaptive {
-            face.contacted = Some(Box::new(Contacted::new(now, &mut self.chance)));
+            state.contacted = Some(Box::new(Contacted::new(now, &mut self.chance)));
         }
         self.tell(Event::ExternalAddress { socket, addr });
     }

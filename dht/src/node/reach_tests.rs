@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::face::ID_LIFETIME_MIN;
+use super::socket_state::ID_LIFETIME_MIN;
 use super::tests::{World, addr};
 use super::*;
 use crate::krpc::Want;
@@ -207,13 +207,13 @@ fn the_search_begins_anew_once_the_table_was_healthy() {
     let mut world = World::new();
     world.add(2, NodeConfig::default(), &[addr(1)]);
     world.run(100 * SECOND);
-    assert_eq!(world.node(2).faces[0].bootstrap_pause, super::face::BOOTSTRAP_MAX);
+    assert_eq!(world.node(2).sockets[0].bootstrap_pause, super::socket_state::BOOTSTRAP_MAX);
     for number in [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] {
         world.add(number, NodeConfig::default(), &[addr(1)]);
     }
     world.run(120 * SECOND);
     assert!(world.stats(2).contacts >= 8);
-    assert_eq!(world.node(2).faces[0].bootstrap_pause, super::face::BOOTSTRAP_MIN);
+    assert_eq!(world.node(2).sockets[0].bootstrap_pause, super::socket_state::BOOTSTRAP_MIN);
 }
 
 #[test]
@@ -223,5 +223,5 @@ fn a_contact_that_is_named_as_a_router_leaves_the_table() {
     world.command(2, |node, now| node.add_bootstrap(now, &[addr(3)]));
     assert_eq!(world.stats(2).contacts, contacts - 1);
     world.run(10 * SECOND);
-    assert!(world.node(2).faces[0].table.contacts().all(|contact| contact.addr != addr(3)));
+    assert!(world.node(2).sockets[0].table.contacts().all(|contact| contact.addr != addr(3)));
 }

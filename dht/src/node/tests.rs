@@ -210,7 +210,7 @@ fn routers_and_read_only_nodes_are_in_no_table() {
     assert!(world.stats(50).contacts >= 3);
     for number in 1..=5 {
         let own = addr(number);
-        let contacts: Vec<SocketAddr> = world.node(number).faces[0].table.contacts().map(|c| c.addr).collect();
+        let contacts: Vec<SocketAddr> = world.node(number).sockets[0].table.contacts().map(|c| c.addr).collect();
         assert!(!contacts.contains(&addr(50)) && !contacts.contains(&own), "{number}: {contacts:?}");
         assert!(number == 1 || !contacts.contains(&addr(1)), "the router of {number} is in its table");
     }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use rand_core::Rng;
 
-use super::crowd::{Crowd, Peer, is_expired, place_port};
-use super::lot::{Lots, Permutation};
-use super::small::{Slot, Small, SmallPeer};
+use super::large_swarm::{LargeSwarm, Peer, is_expired, place_port};
+use super::owners::{Owner, Owners};
+use super::permutation::Permutation;
+use super::small_swarms::{Slot, SmallPeer, SmallSwarms};
+use super::split_mix::SplitMix;
 use crate::InfoHash;
 use crate::keyed::KeyedState;
-use crate::owners::{Owner, Owners};
-use crate::scrape::{BloomFilter, SCRAPE_PEERS_MAX};
+use crate::krpc::{BloomFilter, SCRAPE_PEERS_MAX};
 
 /// How long one subset of the info hashes is handed out (BEP 51 allows up to six hours).
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(3600);
@@ -29,7 +30,7 @@ const BUDGET_BYTES_MIN: usize = 256 * 1024;
 /// Peers below this port are never stored: no client listens there, but services that a swarm could be aimed at do.
 const PORT_MIN: u16 = 1024;
 
-/// Records and crowds looked at for expired peers with each announce: a full turn takes half as many announces as there
+/// Records and large swarms looked at for expired peers with each announce: a full turn takes half as many announces as there
 /// are of them.
 const SWEEP_STEPS: usize = 2;
 
@@ -43,8 +44,8 @@ const EVICTION_DRAWS: usize = 8;
 const SCRAPES_CACHED: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 const SCRAPE_LIFETIME: Duration = Duration::from_secs(60);
 
-/// What a crowd costs besides its peers, in bytes: a node and a slot of the map, its key again, and two allocations.
-const CROWD_BYTES: usize = 160;
+/// What a large swarm costs besides its peers, in bytes: a node and a slot of the map, its key again, and two allocations.
+const LARGE_SWARM_BYTES: usize = 160;
 
 /// The peers that announced to this node, within a budget of bytes (BEP 5, BEP 33).
 ///
@@ -54,23 +55,23 @@ const CROWD_BYTES: usize = 160;
 /// recently, as far as a few draws by lot tell.
 #[derive(Debug)]
 pub struct PeerStore {
-    small: Small,
-    crowds: LruCache<InfoHash, Crowd, KeyedState>,
-    /// Every key of `crowds`, to draw from by lot and to sweep in turns.
-    crowd_keys: Vec<InfoHash>,
-    crowd_peers: usize,
-    crowd_bytes: usize,
-    /// The crowds that have to give first, by size.
-    large: BTreeSet<(usize, InfoHash)>,
+    small: SmallSwarms,
+    large_swarms: LruCache<InfoHash, LargeSwarm, KeyedState>,
+    /// Every key of `large_swarms`, to draw from by lot and to sweep in turns.
+    large_keys: Vec<InfoHash>,
+    large_peers: usize,
+    large_bytes: usize,
+    /// The large swarms that have to give first, by size.
+    largest: BTreeSet<(usize, InfoHash)>,
     /// Who has how many peers, counted from when the budget is used up for the first time.
     owners: Option<Owners<(InfoHash, SocketAddr)>>,
     owner_key: KeyedState,
-    lots: Lots,
+    lots: SplitMix,
     scrapes: Option<LruCache<InfoHash, Scrape, KeyedState>>,
     start: Instant,
     budget_bytes: usize,
     sweep_small: usize,
-    sweep_crowd: usize,
+    sweep_large: usize,
     frozen: Vec<u8>,
     frozen_until: Instant,
 }
@@ -100,20 +101,20 @@ impl PeerStore {
     /// An empty store that will use about `budget_bytes` at most.
     pub fn new(budget_bytes: usize, start: Instant, rng: &mut impl Rng) -> Self {
         Self {
-            small: Small::new(rng),
-            crowds: LruCache::unbounded_with_hasher(KeyedState::new(rng)),
-            crowd_keys: Vec::new(),
-            crowd_peers: 0,
-            crowd_bytes: 0,
-            large: BTreeSet::new(),
+            small: SmallSwarms::new(rng),
+            large_swarms: LruCache::unbounded_with_hasher(KeyedState::new(rng)),
+            large_keys: Vec::new(),
+            large_peers: 0,
+            large_bytes: 0,
+            largest: BTreeSet::new(),
             owners: None,
             owner_key: KeyedState::new(rng),
-            lots: Lots::new(rng.next_u64()),
+            lots: SplitMix::new(rng.next_u64()),
             scrapes: None,
             start,
             budget_bytes: budget_bytes.max(BUDGET_BYTES_MIN),
             sweep_small: 0,
-            sweep_crowd: 0,
+            sweep_large: 0,
             frozen: Vec::new(),
             frozen_until: start,
         }
@@ -121,17 +122,17 @@ impl PeerStore {
 
     /// Stored peers, expired ones that no sweep has met yet included.
     pub fn peers(&self) -> usize {
-        self.small.len() + self.crowd_peers
+        self.small.len() + self.large_peers
     }
 
     /// Stored info hashes.
     pub fn info_hashes(&self) -> usize {
-        self.small.swarms() + self.crowd_keys.len()
+        self.small.swarms() + self.large_keys.len()
     }
 
     /// Bytes in use, at most the budget.
     pub fn used_bytes(&self) -> usize {
-        self.small.bytes() + self.crowd_bytes
+        self.small.bytes() + self.large_bytes
     }
 
     /// Stores a peer, or refreshes it. A peer on a port of the system (below 1024) is not stored.
@@ -142,7 +143,7 @@ impl PeerStore {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
         let now_s = self.seconds(now);
         self.sweep_small(now_s, SWEEP_STEPS);
-        self.sweep_crowds(now_s, SWEEP_STEPS);
+        self.sweep_large_swarms(now_s, SWEEP_STEPS);
         let owner = Owner::of(addr.ip(), &self.owner_key);
         if let Some(owners) = &mut self.owners {
             owners.add(owner, 1);
@@ -150,7 +151,7 @@ impl PeerStore {
         if !self.announce_to_small(now_s, info_hash, addr, seed) {
             self.gather(now_s, info_hash);
             let peer = Peer::new(addr, now_s, seed);
-            self.update(&info_hash, |crowd, gone| crowd.insert(peer, gone));
+            self.update(&info_hash, |swarm, gone| swarm.insert(peer, gone));
         }
         while self.used_bytes() > self.budget_bytes || self.small.is_full() {
             self.evict(now_s, owner);
@@ -162,7 +163,7 @@ impl PeerStore {
 
     /// Whether a swarm has room, which is when a token may be given out for it (BEP 33).
     pub fn has_room(&self, info_hash: &InfoHash) -> bool {
-        self.crowds.peek(info_hash).is_none_or(|crowd| crowd.peers.len() < SCRAPE_PEERS_MAX)
+        self.large_swarms.peek(info_hash).is_none_or(|swarm| swarm.peers.len() < SCRAPE_PEERS_MAX)
     }
 
     /// Appends to `out` up to `count_max` peers of a swarm, drawn by lot; without seeds if the asker is one.
@@ -179,8 +180,8 @@ impl PeerStore {
         if self.small.sample(now_s, info_hash, count_max, noseed, rng, out) {
             return;
         }
-        if let Some(crowd) = self.crowds.peek(info_hash) {
-            let peers = crowd.in_random_order(rng).filter(|peer| !(peer.is_expired(now_s) || noseed && peer.seed));
+        if let Some(swarm) = self.large_swarms.peek(info_hash) {
+            let peers = swarm.in_random_order(rng).filter(|peer| !(peer.is_expired(now_s) || noseed && peer.seed));
             out.extend(peers.take(count_max).map(Peer::addr));
         }
     }
@@ -188,8 +189,8 @@ impl PeerStore {
     /// The filters of a swarm, at most a minute old; `None` if nobody announced to it.
     pub fn scrape(&mut self, now: Instant, info_hash: &InfoHash) -> Option<&Scrape> {
         let slots = self.small.find(info_hash);
-        let crowd = self.crowds.peek(info_hash);
-        if slots.len() == 0 && crowd.is_none() {
+        let swarm = self.large_swarms.peek(info_hash);
+        if slots.len() == 0 && swarm.is_none() {
             return None;
         }
         let owner_key = &self.owner_key;
@@ -206,7 +207,7 @@ impl PeerStore {
             for peer in peers.filter(|peer| !is_expired(peer.age_s)) {
                 insert(peer.addr, peer.seed);
             }
-            for peer in crowd.iter().flat_map(|crowd| &crowd.peers).filter(|peer| !peer.is_expired(now_s)) {
+            for peer in swarm.iter().flat_map(|swarm| &swarm.peers).filter(|peer| !peer.is_expired(now_s)) {
                 insert(peer.addr(), peer.seed);
             }
             scrapes.put(*info_hash, scrape);
@@ -231,14 +232,14 @@ impl PeerStore {
     pub fn expire(&mut self, now: Instant) {
         let now_s = self.seconds(now);
         self.sweep_small(now_s, self.small.len());
-        self.sweep_crowds(now_s, self.crowd_keys.len());
+        self.sweep_large_swarms(now_s, self.large_keys.len());
     }
 
     /// Drops some of the expired peers: for a clock that ticks every second.
     pub(crate) fn sweep(&mut self, now: Instant) {
         let now_s = self.seconds(now);
         self.sweep_small(now_s, SWEEP_TICK);
-        self.sweep_crowds(now_s, SWEEP_TICK);
+        self.sweep_large_swarms(now_s, SWEEP_TICK);
     }
 
     /// Bytes that the small swarms really take, index and reserve included.
@@ -250,22 +251,22 @@ impl PeerStore {
     /// Panics when the parts of the store contradict each other.
     pub fn check_invariants(&self) {
         self.small.check_invariants();
-        assert_eq!(self.crowds.len(), self.crowd_keys.len());
-        let (mut peers, mut used_bytes, mut large) = (0, 0, 0);
-        for (key, crowd) in &self.crowds {
-            assert_eq!(self.crowd_keys[crowd.key_index], *key);
+        assert_eq!(self.large_swarms.len(), self.large_keys.len());
+        let (mut peers, mut used_bytes, mut largest) = (0, 0, 0);
+        for (key, swarm) in &self.large_swarms {
+            assert_eq!(self.large_keys[swarm.key_index], *key);
             assert_eq!(self.small.find(key).len(), 0, "a swarm is in one place");
-            assert!(!crowd.peers.is_empty(), "a swarm without peers is forgotten");
-            assert!(crowd.peers.is_sorted_by(|a, b| a.place() < b.place()), "one entry per address, in order");
-            assert!(crowd.peers.iter().all(|peer| peer.announced_s >= crowd.oldest_s));
-            assert!(crowd.peers.len() <= SCRAPE_PEERS_MAX);
-            peers += crowd.peers.len();
-            used_bytes += CROWD_BYTES + crowd.bytes();
-            large += usize::from(self.large.contains(&(crowd.peers.len(), *key)));
+            assert!(!swarm.peers.is_empty(), "a swarm without peers is forgotten");
+            assert!(swarm.peers.is_sorted_by(|a, b| a.place() < b.place()), "one entry per address, in order");
+            assert!(swarm.peers.iter().all(|peer| peer.announced_s >= swarm.oldest_s));
+            assert!(swarm.peers.len() <= SCRAPE_PEERS_MAX);
+            peers += swarm.peers.len();
+            used_bytes += LARGE_SWARM_BYTES + swarm.bytes();
+            largest += usize::from(self.largest.contains(&(swarm.peers.len(), *key)));
         }
-        assert_eq!(peers, self.crowd_peers);
-        assert_eq!(used_bytes, self.crowd_bytes);
-        assert_eq!(large, self.large.len());
+        assert_eq!(peers, self.large_peers);
+        assert_eq!(used_bytes, self.large_bytes);
+        assert_eq!(largest, self.largest.len());
         assert!(self.used_bytes() <= self.budget_bytes);
         if let Some(owners) = &self.owners {
             assert_eq!(owners.total(), self.peers());
@@ -291,22 +292,23 @@ impl PeerStore {
             }
             return true;
         }
-        if !self.small.has_room(&slots, addr) || slots.len() == 0 && self.crowds.contains(&info_hash) {
+        if !self.small.has_room(&slots, addr) || slots.len() == 0 && self.large_swarms.contains(&info_hash) {
             return false;
         }
         self.small.insert(now_s, info_hash, addr, seed);
         true
     }
 
-    /// Makes a crowd of a swarm, if it is none yet.
+    /// Makes a large swarm of a small one.
     fn gather(&mut self, now_s: u32, info_hash: InfoHash) {
-        if self.crowds.get(&info_hash).is_some() {
+        if self.large_swarms.get(&info_hash).is_some() {
             return;
         }
-        let key_index = self.crowd_keys.len();
-        self.crowd_keys.push(info_hash);
-        self.crowds.put(info_hash, Crowd { key_index, oldest_s: now_s, touched_s: now_s, peers: Vec::new() });
-        self.crowd_bytes += CROWD_BYTES;
+        let key_index = self.large_keys.len();
+        self.large_keys.push(info_hash);
+        self.large_swarms
+            .put(info_hash, LargeSwarm { key_index, oldest_s: now_s, touched_s: now_s, peers: Vec::new() });
+        self.large_bytes += LARGE_SWARM_BYTES;
         loop {
             let Some(slot) = self.small.find(&info_hash).iter().next() else {
                 return;
@@ -314,51 +316,51 @@ impl PeerStore {
             let SmallPeer { addr, seed, age_s, .. } = self.small.remove(slot, now_s);
             let announced_s = now_s.saturating_sub(age_s);
             let peer = Peer::new(addr, announced_s, seed);
-            self.update(&info_hash, |crowd, gone| {
-                crowd.oldest_s = crowd.oldest_s.min(announced_s);
-                crowd.insert(peer, gone);
+            self.update(&info_hash, |swarm, gone| {
+                swarm.oldest_s = swarm.oldest_s.min(announced_s);
+                swarm.insert(peer, gone);
             });
         }
     }
 
-    /// Changes the peers of a crowd and keeps the sums; `change` tells of each peer that goes. A crowd without peers is
+    /// Changes the peers of a large swarm and keeps the sums; `change` tells of each peer that goes. A large swarm without peers is
     /// forgotten.
-    fn update(&mut self, info_hash: &InfoHash, change: impl FnOnce(&mut Crowd, &mut dyn FnMut(&Peer))) {
-        let Some(crowd) = self.crowds.peek_mut(info_hash) else {
+    fn update(&mut self, info_hash: &InfoHash, change: impl FnOnce(&mut LargeSwarm, &mut dyn FnMut(&Peer))) {
+        let Some(swarm) = self.large_swarms.peek_mut(info_hash) else {
             return;
         };
-        let (len_before, bytes_before) = (crowd.peers.len(), crowd.bytes());
+        let (len_before, bytes_before) = (swarm.peers.len(), swarm.bytes());
         let (owners, owner_key) = (&mut self.owners, &self.owner_key);
-        change(crowd, &mut |peer| {
+        change(swarm, &mut |peer| {
             if let Some(owners) = owners {
                 owners.subtract(Owner::of(peer.addr().ip(), owner_key), 1);
             }
         });
-        let (len, bytes, key_index) = (crowd.peers.len(), crowd.bytes(), crowd.key_index);
-        self.crowd_peers = self.crowd_peers + len - len_before;
-        self.crowd_bytes = self.crowd_bytes + bytes - bytes_before;
+        let (len, bytes, key_index) = (swarm.peers.len(), swarm.bytes(), swarm.key_index);
+        self.large_peers = self.large_peers + len - len_before;
+        self.large_bytes = self.large_bytes + bytes - bytes_before;
         if len != len_before {
             if len_before > SWARM_SHARE_MIN {
-                self.large.remove(&(len_before, *info_hash));
+                self.largest.remove(&(len_before, *info_hash));
             }
             if len > SWARM_SHARE_MIN {
-                self.large.insert((len, *info_hash));
+                self.largest.insert((len, *info_hash));
             }
         }
         if len == 0 {
-            self.crowds.pop(info_hash);
+            self.large_swarms.pop(info_hash);
             self.forget_key(key_index, bytes);
         }
     }
 
-    /// Takes a crowd that left the map, with `bytes` of peers, out of the rest.
+    /// Takes a large swarm that left the map, with `bytes` of peers, out of the rest.
     fn forget_key(&mut self, key_index: usize, bytes: usize) {
-        self.crowd_bytes -= CROWD_BYTES + bytes;
-        self.crowd_keys.swap_remove(key_index);
-        if let Some(moved) = self.crowd_keys.get(key_index)
-            && let Some(crowd) = self.crowds.peek_mut(moved)
+        self.large_bytes -= LARGE_SWARM_BYTES + bytes;
+        self.large_keys.swap_remove(key_index);
+        if let Some(moved) = self.large_keys.get(key_index)
+            && let Some(swarm) = self.large_swarms.peek_mut(moved)
         {
-            crowd.key_index = key_index;
+            swarm.key_index = key_index;
         }
     }
 
@@ -380,18 +382,18 @@ impl PeerStore {
         {
             return;
         }
-        if let Some(&(_, info_hash)) = self.large.last() {
-            return self.update(&info_hash, |crowd, gone| crowd.trim(gone));
+        if let Some(&(_, info_hash)) = self.largest.last() {
+            return self.update(&info_hash, |swarm, gone| swarm.trim(gone));
         }
         let small = self.least_wanted(now_s);
-        let crowd = self.crowds.peek_lru().map(|(info_hash, crowd)| (*info_hash, crowd.touched_s));
-        match (small, crowd) {
+        let swarm = self.large_swarms.peek_lru().map(|(info_hash, swarm)| (*info_hash, swarm.touched_s));
+        match (small, swarm) {
             (Some((slot, age_s)), Some((_, touched_s))) if age_s >= now_s.saturating_sub(touched_s) => {
                 self.remove_small(now_s, slot);
             }
-            (_, Some((info_hash, _))) => self.update(&info_hash, |crowd, gone| {
-                crowd.peers.iter().for_each(gone);
-                crowd.peers = Vec::new();
+            (_, Some((info_hash, _))) => self.update(&info_hash, |swarm, gone| {
+                swarm.peers.iter().for_each(gone);
+                swarm.peers = Vec::new();
             }),
             (Some((slot, _)), None) => self.remove_small(now_s, slot),
             (None, None) => {}
@@ -417,8 +419,8 @@ impl PeerStore {
         let mut owners = Owners::new();
         let small = (0..self.small.len()).filter_map(|number| self.small.nth(number));
         let small = small.map(|slot| self.small.peer(slot, 0).addr.ip());
-        let crowds = self.crowds.iter().flat_map(|(_, crowd)| &crowd.peers).map(|peer| peer.addr().ip());
-        for ip in small.chain(crowds) {
+        let large_swarms = self.large_swarms.iter().flat_map(|(_, swarm)| &swarm.peers).map(|peer| peer.addr().ip());
+        for ip in small.chain(large_swarms) {
             owners.add(Owner::of(ip, &self.owner_key), 1);
         }
         owners
@@ -430,7 +432,7 @@ impl PeerStore {
         let is_it = |slot: &Slot| self.small.peer(*slot, now_s).addr == addr;
         match self.small.find(info_hash).iter().find(is_it) {
             Some(slot) => self.remove_small(now_s, slot),
-            None => self.update(info_hash, |crowd, gone| crowd.remove(addr, gone)),
+            None => self.update(info_hash, |swarm, gone| swarm.remove(addr, gone)),
         }
         self.peers() < before
     }
@@ -453,19 +455,19 @@ impl PeerStore {
         }
     }
 
-    /// Drops the expired peers of the next `count` crowds.
-    fn sweep_crowds(&mut self, now_s: u32, count: usize) {
-        for _ in 0..count.min(self.crowd_keys.len()) {
-            if self.sweep_crowd >= self.crowd_keys.len() {
-                self.sweep_crowd = 0;
+    /// Drops the expired peers of the next `count` large swarms.
+    fn sweep_large_swarms(&mut self, now_s: u32, count: usize) {
+        for _ in 0..count.min(self.large_keys.len()) {
+            if self.sweep_large >= self.large_keys.len() {
+                self.sweep_large = 0;
             }
-            let Some(&info_hash) = self.crowd_keys.get(self.sweep_crowd) else {
+            let Some(&info_hash) = self.large_keys.get(self.sweep_large) else {
                 return;
             };
-            let crowds_before = self.crowd_keys.len();
-            self.update(&info_hash, |crowd, gone| crowd.expire(now_s, gone));
-            if self.crowd_keys.len() == crowds_before {
-                self.sweep_crowd += 1;
+            let swarms_before = self.large_keys.len();
+            self.update(&info_hash, |swarm, gone| swarm.expire(now_s, gone));
+            if self.large_keys.len() == swarms_before {
+                self.sweep_large += 1;
             }
         }
     }
@@ -474,10 +476,10 @@ impl PeerStore {
     fn freeze(&mut self, now: Instant, rng: &mut impl Rng) {
         self.frozen.clear();
         self.frozen_until = now + SAMPLE_INTERVAL;
-        for number in Permutation::new(self.small.len() + self.crowd_keys.len(), rng) {
+        for number in Permutation::new(self.small.len() + self.large_keys.len(), rng) {
             let info_hash = match self.small.nth(number) {
                 Some(slot) => self.small.peer(slot, 0).info_hash,
-                None => self.crowd_keys[number - self.small.len()],
+                None => self.large_keys[number - self.small.len()],
             };
             // Up to sixteen records have one info hash.
             if !self.frozen.chunks_exact(20).any(|other| other == info_hash.as_bytes()) {

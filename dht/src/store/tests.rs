@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
-use super::few::{FEW_MAX, Few};
+use super::records::{FEW_MAX, Records};
 use super::*;
 use crate::InfoHash;
-use crate::scrape::SCRAPE_PEERS_MAX;
+use crate::krpc::SCRAPE_PEERS_MAX;
 
 const BUDGET_BYTES: usize = 1 << 20;
-const RECORD_BYTES: usize = Few::<[u8; 4]>::RECORD_BYTES;
+const RECORD_BYTES: usize = Records::<[u8; 4]>::RECORD_BYTES;
 
 struct World {
     start: Instant,
@@ -197,7 +197,7 @@ fn a_peer_costs_at_most_40_bytes_amortised() {
 #[test]
 fn an_ipv6_peer_costs_at_most_48_bytes_amortised() {
     for size in [1, 2, 3, FEW_MAX as u32 / 2, FEW_MAX as u32 / 2 + 1, 300] {
-        let bytes_each = bytes_each(size, addr_v6, Few::<[u8; 16]>::RECORD_BYTES);
+        let bytes_each = bytes_each(size, addr_v6, Records::<[u8; 16]>::RECORD_BYTES);
         assert!(bytes_each <= 48, "{bytes_each} bytes with {size} peers in a swarm");
     }
 }
@@ -271,7 +271,7 @@ fn an_ipv4_address_in_ipv6_clothes_is_the_ipv4_address() {
 #[test]
 fn a_flood_of_one_network_does_not_push_out_what_the_others_announced() {
     let mut world = world();
-    // Small swarms and a larger one fill the store from many networks.
+    // SmallSwarms swarms and a larger one fill the store from many networks.
     let network = |number: u32| SocketAddr::new(Ipv4Addr::from_bits(0x1000_0000 + number * 256).into(), 6881);
     let mut honest = 0;
     while world.store.used_bytes() < BUDGET_BYTES - RECORD_BYTES {

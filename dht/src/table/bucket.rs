@@ -1,7 +1,6 @@
 use super::record::{FAILS_MAX, Record};
+use crate::id::K;
 
-/// Contacts of an ordinary bucket (BEP 5).
-pub(super) const K: usize = 8;
 /// Replacements of a bucket: as many as it could lose.
 const SPARE_MAX: usize = K;
 

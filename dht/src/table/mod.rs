@@ -10,11 +10,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use bucket::{Bucket, K};
+use bucket::Bucket;
 use record::{GOOD_S, Record};
 
 pub(crate) use bucket::Insertion;
 
+use crate::id::K;
 use crate::{Contact, Distance, NodeId, Target};
 
 /// No contact shares more bits than this with the own id: the buckets behind are one.
@@ -192,7 +193,7 @@ impl Table {
             self.collect(target, &mut best, |record| record.fails == 0 && !record.is_good(now_s));
         }
         for record in best.iter() {
-            crate::compact::push_node(out, &record.contact());
+            crate::krpc::compact::push_node(out, &record.contact());
         }
     }
 

@@ -44,7 +44,7 @@ impl World {
     fn handed_out(&self, target: &Target) -> Vec<Contact> {
         let mut out = Vec::new();
         self.table.hand_out(self.now, target, &mut out);
-        crate::compact::parse_nodes(&out, crate::Family::V4).collect()
+        crate::krpc::compact::parse_nodes(&out, crate::Family::V4).collect()
     }
 
     fn wait(&mut self, seconds: u64) {

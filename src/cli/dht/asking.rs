@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use magnes::model::PeerAddr;
 use magnes_dht::{
-    BootstrapState, Dht, DhtBuilder, NodeConfig, NodeMode, OperationError, SpawnError, StartError, is_unresolved,
+    BootstrapState, Dht, DhtBuilder, NodeConfig, NodeMode, OperationError, RequestError, SpawnError, is_unresolved,
 };
 use serde_json::Value;
 use tokio::runtime;
@@ -185,7 +185,7 @@ async fn timed_out(dht: &Dht, limit: Duration) -> Failure {
 pub(super) fn failed(error: OperationError) -> Failure {
     match error {
         // What was to be put is wrong, whoever is asked.
-        OperationError::Refused(StartError::Item(error)) => usage(error),
+        OperationError::Refused(RequestError::Item(error)) => usage(error),
         error => Failure::new(Exit::Failed, error),
     }
 }

@@ -7,10 +7,11 @@ use super::kind::Kind;
 use super::operation::{Content, Operation};
 use super::put::Put;
 use crate::event::{Event, GetOutcome, Hop, LookupOutcome, OperationId, PutOutcome, ScrapeOutcome, SocketIndex};
+use crate::id::K;
 use crate::krpc::{Method, Response};
-use crate::lookup::{K, Lookup, Question, Step};
+use crate::lookup::{Lookup, Question, Step};
 use crate::node::Node;
-use crate::node::face::Face;
+use crate::node::socket_state::SocketState;
 use crate::rpc::{Purpose, Silence};
 use crate::{Contact, Family, Target};
 
@@ -33,13 +34,13 @@ impl Node {
     ) -> OperationId {
         let width = self.transactions.width();
         let lookups = self
-            .faces
+            .sockets
             .iter_mut()
-            .map(|face| {
-                face.table.refreshed(now, &target);
-                let lookup = Lookup::new(now, target, face.size.reach(), width);
+            .map(|state| {
+                state.table.refreshed(now, &target);
+                let lookup = Lookup::new(now, target, state.size.reach(), width);
                 let mut lookup = if kind.is_about_holders() { lookup.widen_in_crowds() } else { lookup };
-                feed(now, &mut lookup, face);
+                feed(now, &mut lookup, state);
                 lookup
             })
             .collect();
@@ -53,8 +54,8 @@ impl Node {
         let mut fed = Vec::new();
         for (id, operation) in &mut self.operations {
             let Operation::Lookup { lookups, .. } = operation else { continue };
-            for (lookup, face) in lookups.iter_mut().zip(&self.faces).filter(|(lookup, _)| lookup.is_starving()) {
-                feed(now, lookup, face);
+            for (lookup, state) in lookups.iter_mut().zip(&self.sockets).filter(|(lookup, _)| lookup.is_starving()) {
+                feed(now, lookup, state);
             }
             fed.push(*id);
         }
@@ -65,7 +66,7 @@ impl Node {
 
     /// Sends what a lookup wants to ask, and ends it when it is done.
     pub(in crate::node) fn advance(&mut self, now: Instant, operation: OperationId) {
-        for socket in (0..self.faces.len()).map(SocketIndex) {
+        for socket in (0..self.sockets.len()).map(SocketIndex) {
             while let Some(step) = self.next_step(now, operation, socket) {
                 let may_sample = self.sampled.wait(now, step.addr).is_none();
                 let Some(Operation::Lookup { kind, lookups, .. }) = self.operations.get(&operation) else { return };
@@ -161,16 +162,16 @@ impl Node {
         response: &Response<'_>,
     ) {
         let Some(Operation::Lookup { lookups, .. }) = self.operations.get_mut(&operation) else { return };
-        if let Some((lookup, face)) = lookups.get_mut(socket.0).zip(self.faces.get(socket.0)) {
+        if let Some((lookup, state)) = lookups.get_mut(socket.0).zip(self.sockets.get(socket.0)) {
             let was_crowded = lookup.is_crowded();
             lookup.handle_answer(contact, response.token);
             if lookup.is_crowded() && !was_crowded {
                 let target = *lookup.target();
-                face.table.nearest(&target, CROWD_CONTACTS).iter().for_each(|contact| lookup.add(*contact));
+                state.table.nearest(&target, CROWD_CONTACTS).iter().for_each(|contact| lookup.add(*contact));
             }
         }
-        for (lookup, face) in lookups.iter_mut().zip(&self.faces) {
-            handle_named(now, lookup, face, contact.addr, response);
+        for (lookup, state) in lookups.iter_mut().zip(&self.sockets) {
+            handle_named(now, lookup, state, contact.addr, response);
         }
         let nodes = [Family::V4, Family::V6].map(|family| response.nodes_of(family).count()).iter().sum();
         let (values, has_token) = (response.values.iter().count(), response.token.is_some());
@@ -191,10 +192,10 @@ impl Node {
         response: Option<&Response<'_>>,
     ) {
         let Some(Operation::Lookup { lookups, .. }) = self.operations.get_mut(&operation) else { return };
-        if let Some((lookup, face)) = lookups.get_mut(socket.0).zip(self.faces.get(socket.0)) {
+        if let Some((lookup, state)) = lookups.get_mut(socket.0).zip(self.sockets.get(socket.0)) {
             lookup.handle_neighbours(addr);
             if let Some(response) = response {
-                handle_named(now, lookup, face, addr, response);
+                handle_named(now, lookup, state, addr, response);
             }
         }
         self.advance(now, operation);
@@ -214,7 +215,7 @@ impl Node {
         match kind {
             Kind::Table | Kind::FindNode | Kind::Announce(_) => {}
             Kind::GetPeers(_) | Kind::Trace(_) => {
-                let filter = self.faces[socket.0].guard.filter();
+                let filter = self.sockets[socket.0].guard.filter();
                 let peers: Vec<SocketAddr> =
                     response.values.iter().filter(|peer| filter.check(*peer).is_ok()).collect();
                 if !peers.is_empty() {
@@ -247,8 +248,8 @@ impl Node {
         }
         let Some(Operation::Lookup { kind, keeper, lookups, .. }) = self.operations.remove(&operation) else { return };
         let is_for_table = matches!(kind, Kind::Table);
-        for (lookup, face) in lookups.iter().zip(&mut self.faces).filter(|(lookup, _)| lookup.is_done()) {
-            remember(now, lookup, face, is_for_table);
+        for (lookup, state) in lookups.iter().zip(&mut self.sockets).filter(|(lookup, _)| lookup.is_done()) {
+            remember(now, lookup, state, is_for_table);
         }
         let outcome = outcome(now, &lookups);
         match kind {
@@ -326,37 +327,37 @@ impl Node {
 
 /// Gives a lookup whom the socket knows: where the last one ended, its table, and while few of that are known to be there,
 /// what the user and an earlier session named.
-fn feed(now: Instant, lookup: &mut Lookup, face: &Face) {
+fn feed(now: Instant, lookup: &mut Lookup, state: &SocketState) {
     let target = *lookup.target();
-    face.findings.of(now, &target).iter().for_each(|contact| lookup.add(*contact));
-    let nearest = face.table.nearest(&target, START_CONTACTS);
-    let is_silent = |contact: &&Contact| face.silent.contains(now, contact.addr);
+    state.nearest.of(now, &target).iter().for_each(|contact| lookup.add(*contact));
+    let nearest = state.table.nearest(&target, START_CONTACTS);
+    let is_silent = |contact: &&Contact| state.silent.contains(now, contact.addr);
     // When nearly all are silent, it is better to ask them than nobody.
     let asks_all = nearest.iter().filter(is_silent).count() + K > nearest.len();
     nearest.iter().filter(|contact| asks_all || !is_silent(contact)).for_each(|contact| lookup.add(*contact));
-    if face.table.good(now) < K {
-        face.saved.iter().take(START_CONTACTS).for_each(|contact| lookup.add(*contact));
-        face.routers.iter().for_each(|addr| lookup.add_seed(*addr));
+    if state.table.good(now) < K {
+        state.saved.iter().take(START_CONTACTS).for_each(|contact| lookup.add(*contact));
+        state.routers.iter().for_each(|addr| lookup.add_seed(*addr));
     }
 }
 
 /// Tells a lookup whom a node named, as far as they are of use.
-fn handle_named(now: Instant, lookup: &mut Lookup, face: &Face, from: SocketAddr, response: &Response<'_>) {
-    let own_id = face.table.own_id();
+fn handle_named(now: Instant, lookup: &mut Lookup, state: &SocketState, from: SocketAddr, response: &Response<'_>) {
+    let own_id = state.table.own_id();
     let is_of_use =
-        |named: &Contact| named.id != own_id && face.admits(named.addr) && !face.silent.contains(now, named.addr);
-    lookup.handle_named(from, response.nodes_of(face.family).filter(is_of_use));
+        |named: &Contact| named.id != own_id && state.admits(named.addr) && !state.silent.contains(now, named.addr);
+    lookup.handle_named(from, response.nodes_of(state.family).filter(is_of_use));
 }
 
 /// Keeps what a lookup found out, for those to come.
-fn remember(now: Instant, lookup: &Lookup, face: &mut Face, is_for_table: bool) {
+fn remember(now: Instant, lookup: &Lookup, state: &mut SocketState, is_for_table: bool) {
     let target = *lookup.target();
     if !is_for_table {
-        face.findings.insert(now, target, lookup.closest().map(|(contact, _)| contact));
+        state.nearest.insert(now, target, lookup.closest().map(|(contact, _)| contact));
     }
     // Lookups around the own id would count the same neighbours over and over.
-    if target.distance(&face.table.own_id()).common_bits() < NEIGHBOURHOOD_BITS_MIN {
-        face.size.handle_lookup(target, lookup.distances());
+    if target.distance(&state.table.own_id()).common_bits() < NEIGHBOURHOOD_BITS_MIN {
+        state.size.handle_lookup(target, lookup.distances());
     }
 }
 

@@ -6,7 +6,7 @@
 mod announce;
 mod get;
 mod put;
-mod sample;
+mod sample_intervals;
 mod scrape;
 
 mod keep;
@@ -15,15 +15,16 @@ mod seen;
 mod kind;
 mod operation;
 
-mod commands;
 mod lookup;
 mod ping;
-mod repeat;
+mod runs;
+mod sample;
+mod start;
 mod store;
 
 pub(super) use keep::Keep;
 pub(super) use kind::Kind;
 pub(super) use operation::Operation;
-pub(super) use sample::Intervals;
+pub(super) use sample_intervals::SampleIntervals;
 pub(super) use seen::Seen;
 pub(super) use store::StoreAnswer;

@@ -1,18 +1,19 @@
+//! A sign of life from one address.
+
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::operation::Operation;
-use crate::event::{Event, LookupOutcome, NodeSamples, OperationId, StartError};
-use crate::krpc::{Method, Response};
+use crate::event::{Event, OperationId, RequestError};
+use crate::krpc::Method;
 use crate::node::Node;
 use crate::rpc::Purpose;
-use crate::{Contact, InfoHash, Target};
 
 impl Node {
     /// Asks an address for a sign of life. Ends with [`Event::Pinged`].
     pub fn ping(&mut self, now: Instant, addr: SocketAddr) -> OperationId {
         if self.is_busy() {
-            return self.refuse(StartError::TooManyOperations);
+            return self.refuse(RequestError::TooManyOperations);
         }
         let operation = self.insert(Operation::Ping);
         let sent = self
@@ -23,60 +24,5 @@ impl Node {
             self.tell(Event::Pinged { operation, answer: None });
         }
         operation
-    }
-
-    /// Asks one node for some of the info hashes that it stores, and for its contacts near `target` (BEP 51):
-    /// [`Event::Samples`] if it answers so, [`Event::LookupDone`] in the end. A node whose interval is not over is not
-    /// asked: [`StartError::SampledRecently`].
-    pub fn sample_node(&mut self, now: Instant, addr: SocketAddr, target: Target) -> OperationId {
-        if let Some(wait) = self.sampled.wait(now, addr) {
-            return self.refuse(StartError::SampledRecently { wait });
-        }
-        if self.is_busy() {
-            return self.refuse(StartError::TooManyOperations);
-        }
-        let operation = self.insert(Operation::Sample);
-        let method = Method::SampleInfohashes { target };
-        let sent = self
-            .socket_for(addr)
-            .is_some_and(|socket| self.query(now, socket, addr, None, Purpose::Sample(operation), method));
-        if !sent {
-            self.handle_sampled(operation, 0, None, Duration::ZERO);
-        }
-        operation
-    }
-
-    /// The answer of the one node that was asked for samples, or its absence.
-    pub(in crate::node) fn handle_sampled(
-        &mut self,
-        operation: OperationId,
-        asked: usize,
-        answer: Option<Contact>,
-        elapsed: Duration,
-    ) {
-        if let Some(Operation::Sample) = self.operations.get(&operation) {
-            self.operations.remove(&operation);
-            let (answered, closest) = (usize::from(answer.is_some()), answer.into_iter().collect());
-            self.tell(Event::LookupDone { operation, outcome: LookupOutcome { asked, answered, elapsed, closest } });
-        }
-    }
-
-    /// Hands on the samples of an answer, if it has any, and remembers for how long they stay the same.
-    pub(in crate::node) fn handle_samples(
-        &mut self,
-        now: Instant,
-        operation: OperationId,
-        from: Contact,
-        response: &Response<'_>,
-    ) {
-        let Some(samples) = response.samples else { return };
-        let interval = self.sampled.note(now, from.addr, response.interval_s.unwrap_or(0));
-        let samples = NodeSamples {
-            from,
-            info_hashes: samples.chunks_exact(20).filter_map(InfoHash::from_slice).collect(),
-            total: response.num.and_then(|num| u64::try_from(num).ok()),
-            interval,
-        };
-        self.tell(Event::Samples { operation, samples });
     }
 }

@@ -1,76 +1,68 @@
-use std::collections::BTreeMap;
+//! Sampling one node, and what nodes give as samples (BEP 51).
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// The longest interval of BEP 51; one that claims more gets this.
-const INTERVAL_MAX: Duration = Duration::from_secs(21_600);
-/// Nodes of which the end of the interval is remembered, about 60 bytes each. Beyond that the one is forgotten that may
-/// be asked again soonest.
-const NODES_MAX: usize = 16_384;
+use super::operation::Operation;
+use crate::event::{Event, LookupOutcome, NodeSamples, OperationId, RequestError};
+use crate::krpc::{Method, Response};
+use crate::node::Node;
+use crate::rpc::Purpose;
+use crate::{Contact, InfoHash, Target};
 
-/// Until when each node gives the same samples, as it said (BEP 51): before, it is not asked again.
-#[derive(Debug, Default)]
-pub(in crate::node) struct Intervals {
-    ends: BTreeMap<SocketAddr, Instant>,
-}
-
-impl Intervals {
-    /// How long a node is not to be asked yet.
-    pub(in crate::node) fn wait(&self, now: Instant, addr: SocketAddr) -> Option<Duration> {
-        self.ends.get(&addr).map(|end| end.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
-    }
-
-    /// A node gave samples that stay the same for `interval_s`.
-    pub(in crate::node) fn note(&mut self, now: Instant, addr: SocketAddr, interval_s: i64) -> Duration {
-        let interval = Duration::from_secs(u64::try_from(interval_s).unwrap_or(0)).min(INTERVAL_MAX);
-        if interval.is_zero() {
-            self.ends.remove(&addr);
-            return interval;
+impl Node {
+    /// Asks one node for some of the info hashes that it stores, and for its contacts near `target` (BEP 51):
+    /// [`Event::Samples`] if it answers so, [`Event::LookupDone`] in the end. A node whose interval is not over is not
+    /// asked: [`RequestError::SampledRecently`].
+    pub fn sample_node(&mut self, now: Instant, addr: SocketAddr, target: Target) -> OperationId {
+        if let Some(wait) = self.sampled.wait(now, addr) {
+            return self.refuse(RequestError::SampledRecently { wait });
         }
-        if self.ends.len() >= NODES_MAX && !self.ends.contains_key(&addr) {
-            self.ends.retain(|_, end| *end > now);
-            if self.ends.len() >= NODES_MAX
-                && let Some(soonest) = self.ends.iter().min_by_key(|(_, end)| **end).map(|(addr, _)| *addr)
-            {
-                self.ends.remove(&soonest);
-            }
+        if self.is_busy() {
+            return self.refuse(RequestError::TooManyOperations);
         }
-        self.ends.insert(addr, now + interval);
-        interval
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addr(number: u32) -> SocketAddr {
-        (number.to_be_bytes(), 6881).into()
+        let operation = self.insert(Operation::Sample);
+        let method = Method::SampleInfohashes { target };
+        let sent = self
+            .socket_for(addr)
+            .is_some_and(|socket| self.query(now, socket, addr, None, Purpose::Sample(operation), method));
+        if !sent {
+            self.handle_sampled(operation, 0, None, Duration::ZERO);
+        }
+        operation
     }
 
-    #[test]
-    fn a_node_may_be_asked_again_when_its_interval_is_over() {
-        let now = Instant::now();
-        let mut intervals = Intervals::default();
-        for (claimed, wait) in [(60, 60), (i64::MAX, 21_600), (0, 0), (-1, 0)] {
-            intervals.note(now, addr(1), claimed);
-            let wait = Duration::from_secs(wait);
-            assert_eq!(intervals.wait(now, addr(1)).unwrap_or_default(), wait, "{claimed}");
-            assert_eq!(intervals.wait(now + wait, addr(1)), None, "{claimed}");
-            assert_eq!(intervals.wait(now, addr(2)), None);
+    /// The answer of the one node that was asked for samples, or its absence.
+    pub(in crate::node) fn handle_sampled(
+        &mut self,
+        operation: OperationId,
+        asked: usize,
+        answer: Option<Contact>,
+        elapsed: Duration,
+    ) {
+        if let Some(Operation::Sample) = self.operations.get(&operation) {
+            self.operations.remove(&operation);
+            let (answered, closest) = (usize::from(answer.is_some()), answer.into_iter().collect());
+            self.tell(Event::LookupDone { operation, outcome: LookupOutcome { asked, answered, elapsed, closest } });
         }
     }
 
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let now = Instant::now();
-        let mut intervals = Intervals::default();
-        intervals.note(now, addr(0), 1);
-        for number in 1..=NODES_MAX as u32 {
-            intervals.note(now, addr(number), 100);
-        }
-        assert_eq!(intervals.ends.len(), NODES_MAX);
-        assert_eq!(intervals.wait(now, addr(0)), None, "the one that may be asked soonest is forgotten");
-        assert!(intervals.wait(now, addr(1)).is_some());
+    /// Hands on the samples of an answer, if it has any, and remembers for how long they stay the same.
+    pub(in crate::node) fn handle_samples(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        from: Contact,
+        response: &Response<'_>,
+    ) {
+        let Some(samples) = response.samples else { return };
+        let interval = self.sampled.note(now, from.addr, response.interval_s.unwrap_or(0));
+        let samples = NodeSamples {
+            from,
+            info_hashes: samples.chunks_exact(20).filter_map(InfoHash::from_slice).collect(),
+            total: response.num.and_then(|num| u64::try_from(num).ok()),
+            interval,
+        };
+        self.tell(Event::Samples { operation, samples });
     }
 }

@@ -3,23 +3,24 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::id::K;
 use crate::{Contact, Target};
 
 /// Targets that are remembered; the one not looked for the longest goes.
 const TARGETS_MAX: usize = 64;
-/// Nodes that are remembered of each: twice as many as a lookup results in (BEP 5: K).
-const CONTACTS_MAX: usize = 16;
+/// Nodes that are remembered of each: twice as many as a lookup results in.
+const CONTACTS_MAX: usize = 2 * K;
 /// Later than this, other nodes may well be nearer.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// The nearest nodes that were found for the latest targets.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub(crate) struct NearestCache {
     /// The newest last.
     lookups: VecDeque<(Target, Instant, Vec<Contact>)>,
 }
 
-impl Findings {
+impl NearestCache {
     /// A lookup found these.
     pub(crate) fn insert(&mut self, now: Instant, target: Target, found: impl Iterator<Item = Contact>) {
         self.lookups.retain(|(other, at, _)| *other != target && now.saturating_duration_since(*at) < LIFETIME);
@@ -58,15 +59,15 @@ mod tests {
         let now = Instant::now();
         let target = |number: u8| Target::new([number; 20]);
         let contact = |number: u8| Contact { id: NodeId::new([number; 20]), addr: ([1, 2, 3, number], 1).into() };
-        let mut findings = Findings::default();
+        let mut cache = NearestCache::default();
         for number in 0..100 {
-            findings.insert(now, target(number), (0..100).map(contact));
-            findings.check_invariants();
+            cache.insert(now, target(number), (0..100).map(contact));
+            cache.check_invariants();
         }
-        assert_eq!(findings.of(now, &target(10)), []);
-        assert_eq!(findings.of(now, &target(99)), (0..16).map(contact).collect::<Vec<_>>());
-        assert_eq!(findings.of(now + LIFETIME, &target(99)), []);
-        findings.insert(now, target(99), std::iter::once(contact(7)));
-        assert_eq!(findings.of(now, &target(99)), [contact(7)]);
+        assert_eq!(cache.of(now, &target(10)), []);
+        assert_eq!(cache.of(now, &target(99)), (0..16).map(contact).collect::<Vec<_>>());
+        assert_eq!(cache.of(now + LIFETIME, &target(99)), []);
+        cache.insert(now, target(99), std::iter::once(contact(7)));
+        assert_eq!(cache.of(now, &target(99)), [contact(7)]);
     }
 }

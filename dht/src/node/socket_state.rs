@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 
 use super::config::{NodeConfig, NodeMode};
+use super::contacted::Contacted;
 use super::health::Health;
 use super::routers::Routers;
-use crate::findings::Findings;
-use crate::reach::{Contacted, Votes};
-use crate::recent::Recent;
-use crate::size::SizeEstimate;
+use super::silent::SilentNodes;
+use super::votes::Votes;
+use crate::lookup::{NearestCache, SizeEstimate};
 use crate::table::Table;
 use crate::{AddressFilter, Contact, Family, Guard, ItemStore, NodeId, PeerStore, Tokens};
 
@@ -31,7 +31,7 @@ pub(super) const ID_LIFETIME_MIN: Duration = Duration::from_secs(30 * 60);
 
 /// Everything that belongs to one socket: its own id, table and stores, never mixed with another's (BEP 32, 42, 45).
 #[derive(Debug)]
-pub(super) struct Face {
+pub(super) struct SocketState {
     /// The address it is bound to.
     pub(super) local: SocketAddr,
     pub(super) family: Family,
@@ -53,9 +53,9 @@ pub(super) struct Face {
     pub(super) saved: Vec<Contact>,
     pub(super) health: Health,
     /// Who left a query unanswered lately. Lookups pass them over.
-    pub(super) silent: Recent,
+    pub(super) silent: SilentNodes,
     /// Where lookups for the latest targets ended.
-    pub(super) findings: Findings,
+    pub(super) nearest: NearestCache,
     pub(super) size: SizeEstimate,
     /// When the network is looked for next, while the table is empty or small.
     pub(super) bootstrap_at: Instant,
@@ -66,7 +66,7 @@ pub(super) struct Face {
     pub(super) quick_bootstraps: u32,
 }
 
-impl Face {
+impl SocketState {
     pub(super) fn new(now: Instant, local: SocketAddr, config: &NodeConfig, chance: &mut ChaCha8Rng) -> Self {
         let id =
             if local.ip().is_unspecified() { NodeId::random(chance) } else { NodeId::for_address(local.ip(), chance) };
@@ -85,8 +85,8 @@ impl Face {
             routers: Routers::default(),
             saved: Vec::new(),
             health: Health::default(),
-            silent: Recent::new(SILENT_FOR, SILENT_MAX),
-            findings: Findings::default(),
+            silent: SilentNodes::new(SILENT_FOR, SILENT_MAX),
+            nearest: NearestCache::default(),
             size: SizeEstimate::default(),
             bootstrap_at: now,
             bootstrap_pause: BOOTSTRAP_MIN,

@@ -3,22 +3,22 @@ use std::time::Duration;
 
 use rand_core::Rng;
 
-use super::lot::Permutation;
-use crate::scrape::SCRAPE_PEERS_MAX;
+use super::permutation::Permutation;
+use crate::krpc::SCRAPE_PEERS_MAX;
 
 /// How long a peer is kept after its last announce.
 pub const PEER_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// The peers of a swarm that is larger than a few, or of IPv6.
 #[derive(Debug, Default)]
-pub(super) struct Crowd {
+pub(super) struct LargeSwarm {
     /// In ascending order of place.
     pub(super) peers: Vec<Peer>,
     /// No peer is older than this.
     pub(super) oldest_s: u32,
     /// When it was announced to last.
     pub(super) touched_s: u32,
-    /// Place in the list of all crowds' keys.
+    /// Place in the list of all large swarms' keys.
     pub(super) key_index: usize,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Peer {
     pub(super) seed: bool,
 }
 
-impl Crowd {
+impl LargeSwarm {
     pub(super) fn bytes(&self) -> usize {
         self.peers.capacity() * size_of::<Peer>()
     }

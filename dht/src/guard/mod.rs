@@ -1,11 +1,18 @@
+//! Whom a node answers, and how much.
+
+mod addresses;
+mod prefix;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use rand_core::Rng;
 use siphasher::sip::SipHasher13;
 
-use crate::bogon::{AddressFilter, Bogon};
-use crate::{Prefix, is_local};
+pub use addresses::{AddressFilter, Bogon};
+pub use prefix::{ParsePrefixError, Prefix};
+
+use crate::is_local;
 
 /// What the guard lets through.
 #[derive(Debug, Clone)]

@@ -1,3 +1,5 @@
+//! Every operation that can be asked for, and its end before its time.
+
 use std::time::Instant;
 
 use super::announce::Announce;
@@ -7,7 +9,7 @@ use super::kind::Kind;
 use super::operation::Operation;
 use super::put::Put;
 use super::scrape::Scrape;
-use crate::event::{AnnouncePort, Event, OPERATIONS_MAX, OperationId, StartError};
+use crate::event::{AnnouncePort, Event, OPERATIONS_MAX, OperationId, RequestError};
 use crate::item::{self, Item, ItemError, MutableItem};
 use crate::node::Node;
 use crate::{InfoHash, Target};
@@ -58,7 +60,7 @@ impl Node {
 
     /// Puts an immutable item (BEP 44): looks for the nodes nearest to the hash of `value`, which is one canonically
     /// bencoded value, and has them store it. Ends with [`Event::PutDone`], or [`Event::Refused`] with
-    /// [`StartError::Item`] for what is no such value.
+    /// [`RequestError::Item`] for what is no such value.
     pub fn put_immutable(&mut self, now: Instant, value: &[u8]) -> OperationId {
         match item::check_value(value) {
             Ok(()) => self.start_put(now, Item::Immutable(value.to_vec()), None),
@@ -69,7 +71,7 @@ impl Node {
     /// Puts a mutable item (BEP 44). With `cas`, only nodes whose stored item has this sequence number, or that have
     /// none, take it. When a newer version turns up on the way, or with `cas` another one, nobody is asked to store
     /// this one: see [`PutOutcome::conflict`](crate::PutOutcome). Ends with [`Event::PutDone`], or [`Event::Refused`]
-    /// with [`StartError::Item`] when the item does not verify.
+    /// with [`RequestError::Item`] when the item does not verify.
     pub fn put_mutable(&mut self, now: Instant, item: &MutableItem, cas: Option<i64>) -> OperationId {
         match item.verify() {
             Ok(()) => self.start_put(now, Item::Mutable(item.clone()), cas),
@@ -128,7 +130,7 @@ impl Node {
 
     fn start(&mut self, now: Instant, target: Target, kind: Kind) -> OperationId {
         if self.is_busy() {
-            return self.refuse(StartError::TooManyOperations);
+            return self.refuse(RequestError::TooManyOperations);
         }
         self.start_lookup(now, target, kind, None)
     }
@@ -139,7 +141,7 @@ impl Node {
 
     fn start_keeping(&mut self, now: Instant, task: Kept) -> OperationId {
         if self.is_busy() {
-            return self.refuse(StartError::TooManyOperations);
+            return self.refuse(RequestError::TooManyOperations);
         }
         let operation = self.insert(Operation::Keep(Keep::new(now, task)));
         self.run_kept(now, operation);
@@ -152,7 +154,7 @@ impl Node {
     }
 
     /// An operation that is not even begun.
-    pub(super) fn refuse(&mut self, error: StartError) -> OperationId {
+    pub(super) fn refuse(&mut self, error: RequestError) -> OperationId {
         let operation = self.next_operation();
         self.tell(Event::Refused { operation, error });
         operation

@@ -34,13 +34,13 @@ pub enum SnapshotError {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
-    faces: Vec<SavedFace>,
+    sockets: Vec<SavedSocket>,
     /// Targets and sequence numbers of items that are or were followed, longest ago first.
     seen: Vec<([u8; 20], i64)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct SavedFace {
+struct SavedSocket {
     local: SocketAddr,
     id: [u8; 20],
     contacts: Vec<([u8; 20], SocketAddr)>,
@@ -48,12 +48,12 @@ struct SavedFace {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedV1 {
-    faces: Vec<SavedFaceV1>,
+    sockets: Vec<SavedFaceV1>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedV2 {
-    faces: Vec<SavedFaceV1>,
+    sockets: Vec<SavedFaceV1>,
     seen: Vec<([u8; 20], i64)>,
 }
 
@@ -75,13 +75,14 @@ impl Node {
     /// The ids, the contacts of every table and the newest sequence numbers of the items that are followed, to be given
     /// to [`Node::restore`] in another session.
     pub fn snapshot(&self) -> Vec<u8> {
-        let faces = self.identities().zip(self.snapshot_contacts()).map(|((_, local, id), (_, contacts))| SavedFace {
-            local,
-            id: *id.as_bytes(),
-            contacts: contacts.take(CONTACTS_MAX).map(|contact| (*contact.id.as_bytes(), contact.addr)).collect(),
-        });
+        let sockets =
+            self.identities().zip(self.snapshot_contacts()).map(|((_, local, id), (_, contacts))| SavedSocket {
+                local,
+                id: *id.as_bytes(),
+                contacts: contacts.take(CONTACTS_MAX).map(|contact| (*contact.id.as_bytes(), contact.addr)).collect(),
+            });
         let seen = self.seen_sequences().into_iter().map(|(target, seq)| (*target.as_bytes(), seq));
-        encode(VERSION, &Saved { faces: faces.collect(), seen: seen.collect() })
+        encode(VERSION, &Saved { sockets: sockets.collect(), seen: seen.collect() })
     }
 
     /// Takes up what an earlier session left. The contacts go to the sockets of their family, and are asked before they
@@ -137,11 +138,11 @@ fn decode(bytes: &[u8]) -> Result<Restored, SnapshotError> {
         return Err(SnapshotError::Damaged);
     }
     match version {
-        1 => decode_body(body).map(|SavedV1 { faces }| restored(Vec::new(), contacts_v1(&faces), &[])),
-        2 => decode_body(body).map(|SavedV2 { faces, seen }| restored(Vec::new(), contacts_v1(&faces), &seen)),
-        &VERSION => decode_body(body).map(|Saved { faces, seen }| {
-            let ids = faces.iter().map(|face| (face.local, NodeId::new(face.id))).collect();
-            let contacts = faces.iter().flat_map(|face| &face.contacts).map(contact);
+        1 => decode_body(body).map(|SavedV1 { sockets }| restored(Vec::new(), contacts_v1(&sockets), &[])),
+        2 => decode_body(body).map(|SavedV2 { sockets, seen }| restored(Vec::new(), contacts_v1(&sockets), &seen)),
+        &VERSION => decode_body(body).map(|Saved { sockets, seen }| {
+            let ids = sockets.iter().map(|state| (state.local, NodeId::new(state.id))).collect();
+            let contacts = sockets.iter().flat_map(|state| &state.contacts).map(contact);
             restored(ids, contacts.collect(), &seen)
         }),
         _ => Err(SnapshotError::Foreign),
@@ -152,8 +153,8 @@ fn restored(ids: Vec<(SocketAddr, NodeId)>, contacts: Vec<Contact>, seen: &[([u8
     Restored { ids, contacts, seen: seen.iter().map(|(target, seq)| (Target::new(*target), *seq)).collect() }
 }
 
-fn contacts_v1(faces: &[SavedFaceV1]) -> Vec<Contact> {
-    faces.iter().flat_map(|face| &face.contacts).map(contact).collect()
+fn contacts_v1(sockets: &[SavedFaceV1]) -> Vec<Contact> {
+    sockets.iter().flat_map(|state| &state.contacts).map(contact).collect()
 }
 
 fn contact((id, addr): &([u8; 20], SocketAddr)) -> Contact {
@@ -174,9 +175,9 @@ mod tests {
     #[test]
     fn the_earlier_versions_of_the_format_are_read() {
         let contact = ([7; 20], SocketAddr::from(([10, 0, 0, 7], 6881)));
-        let face = || SavedFaceV1 { is_v6: false, contacts: vec![contact] };
-        let first = encode(1, &SavedV1 { faces: vec![face()] });
-        let second = encode(2, &SavedV2 { faces: vec![face()], seen: vec![([2; 20], 7)] });
+        let state = || SavedFaceV1 { is_v6: false, contacts: vec![contact] };
+        let first = encode(1, &SavedV1 { sockets: vec![state()] });
+        let second = encode(2, &SavedV2 { sockets: vec![state()], seen: vec![([2; 20], 7)] });
         let restored = [decode(&first).unwrap(), decode(&second).unwrap()];
         assert_eq!(
             restored.each_ref().map(|restored| (restored.contacts.len(), restored.seen.len())),

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use rand_core::Rng;
 
+use super::owners::{Owner, Owners};
 use crate::Target;
 use crate::item::{self, ItemError};
 use crate::keyed::KeyedState;
 use crate::krpc::{ErrorCode, MutablePut};
-use crate::owners::{Owner, Owners};
 
 /// How long an item is kept after its last put (BEP 44: republish after an hour, drop after two).
 pub const ITEM_LIFETIME: Duration = Duration::from_secs(2 * 3600);

@@ -1,59 +1,12 @@
-use std::collections::BTreeMap;
+//! Whom this node sent something lately.
+
 use std::hash::BuildHasher;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rand_core::Rng;
 
 use crate::keyed::KeyedState;
-
-/// Distinct networks that have to agree on our address (BEP 42 leaves the number open).
-const VOTES_MIN: usize = 8;
-/// Votes that are kept; the oldest goes.
-const VOTES_MAX: usize = 64;
-
-/// What other nodes say our address is (the `ip` field, BEP 42). No single one is believed: votes count once a /24, or a
-/// /48 of IPv6, and two thirds have to agree.
-#[derive(Debug, Default)]
-pub(crate) struct Votes {
-    by_network: BTreeMap<[u8; 6], (u64, SocketAddr)>,
-    count: u64,
-    settled: Option<IpAddr>,
-}
-
-impl Votes {
-    /// A node says what it sees. Returns the address when it is settled anew.
-    pub(crate) fn handle_vote(&mut self, from: IpAddr, seen: SocketAddr) -> Option<SocketAddr> {
-        self.count += 1;
-        self.by_network.insert(network(from), (self.count, seen));
-        if self.by_network.len() > VOTES_MAX
-            && let Some(oldest) =
-                self.by_network.iter().min_by_key(|(_, (count, _))| *count).map(|(network, _)| *network)
-        {
-            self.by_network.remove(&oldest);
-        }
-        let agreeing = self.by_network.values().filter(|(_, other)| other.ip() == seen.ip()).count();
-        let settled = agreeing >= VOTES_MIN && agreeing * 3 >= self.by_network.len() * 2;
-        if settled && self.settled != Some(seen.ip()) {
-            self.settled = Some(seen.ip());
-            return Some(seen);
-        }
-        None
-    }
-}
-
-fn network(ip: IpAddr) -> [u8; 6] {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            [a, b, c, 0, 0, 4]
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, e, f, ..] = ip.octets();
-            [a, b, c, d, e, f]
-        }
-    }
-}
 
 /// How long one half of [`Contacted`] is filled. Routers let answers in for less.
 const GENERATION: Duration = Duration::from_secs(10 * 60);
@@ -132,28 +85,5 @@ mod tests {
         assert!((0..600).all(|number| !contacted.contains(at(1200), ip(number))), "forgotten in time");
         contacted.insert(at(1_000_000), ip(7));
         assert!(contacted.contains(at(1_000_599), ip(7)));
-    }
-
-    fn seen(last: u8) -> SocketAddr {
-        ([8, 8, 8, last], 6881).into()
-    }
-
-    #[test]
-    fn one_network_has_one_vote() {
-        let mut votes = Votes::default();
-        for last in 0..200 {
-            assert_eq!(votes.handle_vote([9, 9, 9, last].into(), seen(1)), None);
-        }
-    }
-
-    #[test]
-    fn eight_networks_and_two_thirds_settle_it_once() {
-        let mut votes = Votes::default();
-        for liar in 0..4 {
-            assert_eq!(votes.handle_vote([1, 1, liar, 1].into(), seen(9)), None);
-        }
-        let settled: Vec<_> = (0..20).map(|voter| votes.handle_vote([2, 2, voter, 1].into(), seen(1))).collect();
-        assert_eq!(settled.iter().flatten().collect::<Vec<_>>(), [&seen(1)]);
-        assert_eq!(settled.iter().position(Option::is_some), Some(7));
     }
 }

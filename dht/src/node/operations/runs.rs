@@ -1,3 +1,5 @@
+//! The runs of what is kept up: their beginning, and what each leaves for the next.
+
 use std::time::Instant;
 
 use super::get::Get;

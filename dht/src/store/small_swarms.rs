@@ -2,14 +2,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use rand_core::Rng;
 
-use super::few::{FEW_MAX, Few, RECORDS_MAX, Record};
+use super::records::{FEW_MAX, RECORDS_MAX, Record, Records};
 use crate::{Family, InfoHash};
 
-/// The peers of small swarms. Those of one swarm have one family: a swarm of both is a crowd.
+/// The peers of small swarms. Those of one swarm have one family: a swarm of both is a large one.
 #[derive(Debug)]
-pub(super) struct Small {
-    v4: Few<[u8; 4]>,
-    v6: Few<[u8; 16]>,
+pub(super) struct SmallSwarms {
+    v4: Records<[u8; 4]>,
+    v6: Records<[u8; 16]>,
 }
 
 /// Where a peer of a small swarm is, until one is removed.
@@ -47,9 +47,9 @@ impl Slots {
     }
 }
 
-impl Small {
+impl SmallSwarms {
     pub(super) fn new(rng: &mut impl Rng) -> Self {
-        Self { v4: Few::new(rng), v6: Few::new(rng) }
+        Self { v4: Records::new(rng), v6: Records::new(rng) }
     }
 
     /// How many peers there are.
@@ -100,8 +100,8 @@ impl Small {
     /// Whether a swarm stays small with one more peer.
     pub(super) fn has_room(&self, swarm: &Slots, addr: SocketAddr) -> bool {
         let swarm_max = match Family::of(addr) {
-            Family::V4 => Few::<[u8; 4]>::SWARM_MAX,
-            Family::V6 => Few::<[u8; 16]>::SWARM_MAX,
+            Family::V4 => Records::<[u8; 4]>::SWARM_MAX,
+            Family::V6 => Records::<[u8; 16]>::SWARM_MAX,
         };
         swarm.count == 0 || swarm.family == Family::of(addr) && swarm.count < swarm_max
     }
@@ -114,7 +114,7 @@ impl Small {
         }
     }
 
-    /// All peers, by a number below [`Small::len`] each.
+    /// All peers, by a number below [`SmallSwarms::len`] each.
     pub(super) fn nth(&self, number: usize) -> Option<Slot> {
         match number.checked_sub(self.v4.records().len()) {
             None => Some(Slot { family: Family::V4, index: number as u32 }),

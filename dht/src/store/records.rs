@@ -3,8 +3,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use rand_core::Rng;
 
-use super::crowd::is_expired;
-use super::lot::Permutation;
+use super::large_swarm::is_expired;
+use super::permutation::Permutation;
 use crate::InfoHash;
 use crate::keyed::KeyedState;
 
@@ -78,7 +78,7 @@ impl<Ip: Copy + Into<IpAddr>> Record<Ip> {
 /// The peers of small swarms of one family: a dense array, and an open-addressed index over it by a keyed hash of the info
 /// hash.
 #[derive(Debug)]
-pub(super) struct Few<Ip> {
+pub(super) struct Records<Ip> {
     records: Vec<Record<Ip>>,
     /// `slot + 1` and part of the hash; 0 is free.
     index: Vec<u32>,
@@ -86,7 +86,7 @@ pub(super) struct Few<Ip> {
     swarms: usize,
 }
 
-impl<Ip: Copy + Into<IpAddr>> Few<Ip> {
+impl<Ip: Copy + Into<IpAddr>> Records<Ip> {
     const LAYOUT: Layout = if size_of::<Ip>() == 4 { LAYOUT_V4 } else { LAYOUT_V6 };
 
     /// What a record costs at most, in bytes: itself, what is reserved for more, and its part of the index when that has
@@ -95,7 +95,7 @@ impl<Ip: Copy + Into<IpAddr>> Few<Ip> {
         + size_of::<Record<Ip>>().div_ceil(Self::LAYOUT.reserve_divisor)
         + Self::LAYOUT.index_bytes;
 
-    /// Peers of one swarm at most: more of them are cheaper as a crowd.
+    /// Peers of one swarm at most: more of them are cheaper as a large swarm.
     pub(super) const SWARM_MAX: usize = if size_of::<Ip>() == 4 { FEW_MAX } else { FEW_MAX / 2 };
 
     pub(super) fn new(rng: &mut impl Rng) -> Self {
@@ -116,7 +116,7 @@ impl<Ip: Copy + Into<IpAddr>> Few<Ip> {
         self.swarms
     }
 
-    /// The slots of a swarm's records: how many, at most [`Few::SWARM_MAX`], and which.
+    /// The slots of a swarm's records: how many, at most [`Records::SWARM_MAX`], and which.
     pub(super) fn find(&self, info_hash: &InfoHash) -> (usize, [u32; FEW_MAX]) {
         let (mut count, mut slots) = (0, [0; FEW_MAX]);
         if self.index.is_empty() {
@@ -154,7 +154,7 @@ impl<Ip: Copy + Into<IpAddr>> Few<Ip> {
         count > 0
     }
 
-    /// Adds a record; there have to be fewer than [`Few::SWARM_MAX`] of its swarm and [`RECORDS_MAX`] of all.
+    /// Adds a record; there have to be fewer than [`Records::SWARM_MAX`] of its swarm and [`RECORDS_MAX`] of all.
     pub(super) fn insert(&mut self, record: Record<Ip>) {
         self.swarms += usize::from(self.find(&record.info_hash).0 == 0);
         let (part, whole) = Self::LAYOUT.index_full;
@@ -217,7 +217,7 @@ impl<Ip: Copy + Into<IpAddr>> Few<Ip> {
         if at + 1 == self.index.len() { 0 } else { at + 1 }
     }
 
-    /// Steps of [`Few::after`] that lead from one place to another.
+    /// Steps of [`Records::after`] that lead from one place to another.
     fn steps(&self, from: usize, to: usize) -> usize {
         if to >= from { to - from } else { to + self.index.len() - from }
     }

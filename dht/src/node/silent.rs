@@ -1,4 +1,4 @@
-//! Addresses that something happened to lately.
+//! Nodes that left a query unanswered lately.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Addresses, each for a certain time. When there are too many, the oldest go.
 #[derive(Debug)]
-pub(crate) struct Recent {
+pub(crate) struct SilentNodes {
     lifetime: Duration,
     len_max: usize,
     since: BTreeMap<SocketAddr, Instant>,
@@ -14,12 +14,12 @@ pub(crate) struct Recent {
     order: VecDeque<(Instant, SocketAddr)>,
 }
 
-impl Recent {
+impl SilentNodes {
     pub(crate) fn new(lifetime: Duration, len_max: usize) -> Self {
         Self { lifetime, len_max, since: BTreeMap::new(), order: VecDeque::new() }
     }
 
-    /// It happened to this address.
+    /// This address left a query unanswered.
     pub(crate) fn insert(&mut self, now: Instant, addr: SocketAddr) {
         self.since.insert(addr, now);
         self.order.push_back((now, addr));
@@ -42,12 +42,12 @@ impl Recent {
         }
     }
 
-    /// It no longer holds for this address.
+    /// It answered.
     pub(crate) fn remove(&mut self, addr: SocketAddr) {
         self.since.remove(&addr);
     }
 
-    /// Whether it happened to this address within the lifetime.
+    /// Whether this address left a query unanswered within the lifetime.
     pub(crate) fn contains(&self, now: Instant, addr: SocketAddr) -> bool {
         self.since.get(&addr).is_some_and(|at| now.saturating_duration_since(*at) < self.lifetime)
     }
@@ -66,16 +66,16 @@ mod tests {
     fn addresses_are_kept_for_their_time_and_no_more_than_there_is_room_for() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let addr = |port: u16| SocketAddr::from(([1, 2, 3, 4], port));
-        let mut recent = Recent::new(10 * second, 100);
+        let mut silent = SilentNodes::new(10 * second, 100);
         for port in 1..=1000 {
-            recent.insert(start, addr(port));
-            recent.check_invariants();
+            silent.insert(start, addr(port));
+            silent.check_invariants();
         }
-        assert!(!recent.contains(start, addr(900)) && recent.contains(start, addr(901)));
-        recent.insert(start + 5 * second, addr(1000));
-        assert!(recent.contains(start + 9 * second, addr(999)) && !recent.contains(start + 10 * second, addr(999)));
-        assert!(recent.contains(start + 14 * second, addr(1000)), "it came again");
-        recent.remove(addr(1000));
-        assert!(!recent.contains(start + 5 * second, addr(1000)));
+        assert!(!silent.contains(start, addr(900)) && silent.contains(start, addr(901)));
+        silent.insert(start + 5 * second, addr(1000));
+        assert!(silent.contains(start + 9 * second, addr(999)) && !silent.contains(start + 10 * second, addr(999)));
+        assert!(silent.contains(start + 14 * second, addr(1000)), "it came again");
+        silent.remove(addr(1000));
+        assert!(!silent.contains(start + 5 * second, addr(1000)));
     }
 }

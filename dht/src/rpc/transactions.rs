@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
+use super::rtt::Rtts;
 use crate::event::{OperationId, SocketIndex};
-use crate::rtt::Rtts;
 use crate::{Contact, NodeId};
 
 /// After this a query has failed.
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use rand_core::SeedableRng;
 
-    use crate::rtt::{PATIENCE_START, STALL_MAX};
+    use crate::rpc::rtt::{PATIENCE_START, STALL_MAX};
 
     const SOCKET: SocketIndex = SocketIndex(0);
 

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc};
 
 use super::command::{Command, OPERATION_EVENTS_MAX, Request, Ticket};
-use crate::{Event, StartError};
+use crate::{Event, RequestError};
 
 /// The node is shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum OperationError {
     Closed(#[from] Closed),
     /// It was not begun.
     #[error(transparent)]
-    Refused(#[from] StartError),
+    Refused(#[from] RequestError),
 }
 
 /// What every handle and every operation of a node shares.
@@ -48,7 +48,7 @@ impl Shared {
 
 /// An operation under way; dropping it cancels it.
 #[derive(Debug)]
-pub(super) struct Operation {
+pub(super) struct Subscription {
     shared: Arc<Shared>,
     ticket: Ticket,
     events: mpsc::Receiver<Event>,
@@ -56,7 +56,7 @@ pub(super) struct Operation {
     end: Option<OperationError>,
 }
 
-impl Operation {
+impl Subscription {
     pub(super) fn start(shared: Arc<Shared>, request: Request) -> Self {
         let ticket = shared.ticket_next.fetch_add(1, Ordering::Relaxed);
         let (events, receiver) = mpsc::channel(OPERATION_EVENTS_MAX);
@@ -92,7 +92,7 @@ impl Operation {
     }
 }
 
-impl Drop for Operation {
+impl Drop for Subscription {
     fn drop(&mut self) {
         if self.end.is_none() {
             self.shared.send(Command::Cancel(self.ticket));
