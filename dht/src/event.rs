@@ -2,12 +2,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::item::{Item, ItemError};
+use crate::item::Item;
 use crate::{Contact, InfoHash, NodeId, Traffic};
-
-/// Operations under way at once, those that are kept up included, and the runs of those not: with some kilobytes for the
-/// candidates of each lookup, a few dozen megabytes.
-pub const OPERATIONS_MAX: usize = 4096;
 
 /// A socket of the node, as [`Node::add_socket`](crate::Node::add_socket) numbered it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,15 +12,6 @@ pub struct SocketIndex(pub(crate) usize);
 /// An operation that was started. Never used again for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId(pub(crate) u64);
-
-/// Which port an announce names (BEP 5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnnouncePort {
-    /// This TCP port. 0 is none, and counts as [`AnnouncePort::Implied`].
-    Explicit(u16),
-    /// The one that our datagrams come from: right behind address translation too, when TCP and UDP share a number.
-    Implied,
-}
 
 /// What is to be done, or to be known.
 #[derive(Debug, PartialEq)]
@@ -133,13 +120,6 @@ pub enum Event {
         /// What it gave.
         samples: NodeSamples,
     },
-    /// An operation was not begun.
-    Refused {
-        /// The operation.
-        operation: OperationId,
-        /// Why.
-        error: RequestError,
-    },
     /// Enough nodes agree on what our address is, seen from outside. The node takes an id that fits it (BEP 42), at most
     /// every 30 minutes another one.
     ExternalAddress {
@@ -173,8 +153,7 @@ impl Event {
             | Self::PutDone { operation, .. }
             | Self::Republished { operation, .. }
             | Self::ScrapeDone { operation, .. }
-            | Self::Samples { operation, .. }
-            | Self::Refused { operation, .. } => Some(*operation),
+            | Self::Samples { operation, .. } => Some(*operation),
             Self::ExternalAddress { .. } | Self::Reachable { .. } | Self::Ready | Self::NotReady(_) => None,
         }
     }
@@ -189,7 +168,6 @@ impl Event {
                 | Self::GetDone { .. }
                 | Self::PutDone { .. }
                 | Self::ScrapeDone { .. }
-                | Self::Refused { .. }
         )
     }
 }
@@ -239,24 +217,6 @@ pub struct LookupOutcome {
     pub elapsed: Duration,
     /// The nearest nodes that answered, nearest first, at most 8 a socket.
     pub closest: Vec<Contact>,
-}
-
-/// Why an operation is not begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// As many as a node has room for are under way: end some first.
-    #[error("{OPERATIONS_MAX} operations of the DHT node are under way, which is all it has room for")]
-    TooManyOperations,
-    /// What is to be put is no item (BEP 44).
-    #[error(transparent)]
-    Item(#[from] ItemError),
-    /// The node gave samples and said for how long they stay the same (BEP 51).
-    #[error("the node gave its samples for now; it may be asked again in {} s", wait.as_secs().saturating_add(1))]
-    SampledRecently {
-        /// Until it may be asked again.
-        wait: Duration,
-    },
 }
 
 /// What the search for an item came to.

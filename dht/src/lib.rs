@@ -19,19 +19,22 @@ mod traffic;
 
 #[cfg(feature = "tokio")]
 pub use driver::{
-    AnnounceGuard, AnnounceOutcome, BootstrapHost, BootstrapState, Closed, Dht, DhtBuilder, ItemStream, OperationError,
-    PeerStream, PutGuard, SampleStream, SpawnError, TraceStream, is_unresolved,
+    AnnounceGuard, AnnounceOutcome, BootstrapHost, BootstrapState, Closed, Dht, DhtBuilder, ItemStream, KeptStream,
+    LookupStream, OperationError, PeerStream, PutGuard, SampleStream, SpawnError, TraceStream, is_unresolved,
 };
 pub use event::{
-    AnnouncePort, Conflict, Event, GetOutcome, Hop, LookupOutcome, NodeSamples, NotReady, OPERATIONS_MAX, OperationId,
-    Output, PingAnswer, PutOutcome, Readiness, Refusal, RequestError, ScrapeOutcome, SocketIndex, Stats,
+    Conflict, Event, GetOutcome, Hop, LookupOutcome, NodeSamples, NotReady, OperationId, Output, PingAnswer,
+    PutOutcome, Readiness, Refusal, ScrapeOutcome, SocketIndex, Stats,
 };
 pub use guard::{AddressFilter, Bogon, DropReason, Guard, GuardConfig, GuardStats, ParsePrefixError, Prefix, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
 pub use item::{Item, ItemError, MutableItem};
 pub use krpc::compact::{self, Contact, Family};
 pub use krpc::{BloomFilter, SCRAPE_PEERS_MAX};
-pub use node::{Node, NodeConfig, NodeMode, RouterState, SnapshotError};
+pub use node::{
+    AnnouncePort, Node, NodeConfig, NodeMode, OPERATIONS_MAX, PeerRole, Request, RequestError, RouterState,
+    SnapshotError,
+};
 pub use rpc::EndpointBudget;
 pub use store::{
     ITEM_LIFETIME, ItemStore, PEER_LIFETIME, PeerStore, PutError, SAMPLE_INTERVAL, Samples, Scrape, StoredItem,

@@ -2,13 +2,16 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::disallowed_methods, reason = "a test prepares files")]
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
-use magnes_dht::item::{self, Item, SigningKey};
+use futures_core::Stream;
+use magnes_dht::item::{self, Item, MutableItem, SigningKey};
 use magnes_dht::{
     AnnouncePort, Closed, Conflict, Dht, DhtBuilder, InfoHash, ItemError, NotReady, OPERATIONS_MAX, OperationError,
-    PingAnswer, Readiness, RequestError, SpawnError, Target,
+    PeerRole, PingAnswer, Readiness, RequestError, SpawnError, Target,
 };
 use tokio::time::timeout;
 
@@ -43,7 +46,8 @@ async fn network(count: u8) -> (Dht, Vec<Dht>) {
 async fn what_one_node_announces_another_finds() {
     let (_router, nodes) = network(6).await;
     let info_hash = InfoHash::new([9; 20]);
-    let outcome = soon(nodes[0].announce(info_hash, AnnouncePort::Explicit(7777), true)).await.expect("not closed");
+    let outcome =
+        soon(nodes[0].announce(info_hash, AnnouncePort::Explicit(7777), PeerRole::Seed)).await.expect("not closed");
     assert!(outcome.acknowledged > 0, "{outcome:?}");
     let mut peers = nodes[5].get_peers(info_hash);
     let found = soon(peers.next()).await.expect("a reply with peers");
@@ -54,7 +58,7 @@ async fn what_one_node_announces_another_finds() {
 async fn a_guard_keeps_announcing_the_port_of_the_socket() {
     let (_router, nodes) = network(3).await;
     let info_hash = InfoHash::new([8; 20]);
-    let guard = nodes[0].keep_announced(info_hash, AnnouncePort::Implied, false);
+    let guard = nodes[0].keep_announced(info_hash, AnnouncePort::Implied, PeerRole::Downloader);
     let found = soon(async {
         loop {
             if let Some(found) = nodes[2].get_peers(info_hash).next().await {
@@ -108,11 +112,35 @@ async fn a_guard_keeps_an_item_and_says_how_it_goes() {
     assert_eq!(soon(refused.next()).await, Err(error), "and again");
 }
 
+/// The next item of a stream, as whoever has it as a [`Stream`] gets it.
+async fn next_of<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    soon(poll_fn(|context| Pin::new(&mut *stream).poll_next(context))).await
+}
+
+#[tokio::test]
+async fn lookups_and_what_is_kept_up_are_streams_that_end() {
+    let (_router, nodes) = network(3).await;
+    let item = MutableItem::sign(&SigningKey::from_bytes(&[9; 32]), b"", 1, b"1:a".to_vec()).expect("valid");
+    soon(nodes[0].put_mutable(item.clone(), None)).await.expect("not closed");
+    let mut versions = nodes[1].watch(item.key, b"", None);
+    assert_eq!(next_of(&mut versions).await, Some(Ok(item)));
+    let mut hops = nodes[1].trace(InfoHash::new([3; 20]));
+    let mut steps = 0;
+    while next_of(&mut hops).await.is_some() {
+        steps += 1;
+    }
+    assert!(steps > 0 && matches!(hops.outcome(), Some(Ok(outcome)) if outcome.answered > 0));
+    assert_eq!(next_of(&mut hops).await, None, "and again");
+    soon(nodes[1].shutdown()).await;
+    assert_eq!(next_of(&mut versions).await, Some(Err(Closed.into())), "the one error");
+    assert_eq!(next_of(&mut versions).await, None);
+}
+
 #[tokio::test]
 async fn swarms_are_counted_and_info_hashes_sampled() {
     let (router, nodes) = network(3).await;
     let info_hash = InfoHash::new([5; 20]);
-    soon(nodes[0].announce(info_hash, AnnouncePort::Implied, true)).await.expect("not closed");
+    soon(nodes[0].announce(info_hash, AnnouncePort::Implied, PeerRole::Seed)).await.expect("not closed");
     let count = soon(nodes[1].scrape(info_hash)).await.expect("not closed");
     assert_eq!((count.seeds, count.downloaders), (1, 0), "{count:?}");
     assert!(count.counted > 0);

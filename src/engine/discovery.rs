@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use magnes_dht::{AnnounceGuard, AnnouncePort, Closed, Dht, PeerStream, Readiness, is_unresolved};
+use magnes_dht::{AnnounceGuard, AnnouncePort, Closed, Dht, PeerRole, PeerStream, Readiness, is_unresolved};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -47,7 +47,8 @@ impl Discovery {
     /// Keeps us announced from here on. TCP and UDP share a port number, so the port that is announced is the one our
     /// datagrams come from: that holds behind address translation too.
     pub(super) fn announce(&mut self, seed: bool) {
-        self.announce = Some(self.dht.keep_announced(self.info_hash, AnnouncePort::Implied, seed));
+        let role = if seed { PeerRole::Seed } else { PeerRole::Downloader };
+        self.announce = Some(self.dht.keep_announced(self.info_hash, AnnouncePort::Implied, role));
     }
 
     /// Pings a node, and remembers it if it answers.

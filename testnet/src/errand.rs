@@ -1,9 +1,8 @@
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use magnes_dht::item::{self, SigningKey};
 use magnes_dht::krpc::{Response, Values};
-use magnes_dht::{AnnouncePort, InfoHash, MutableItem, Node, OperationId, Target};
+use magnes_dht::{AnnouncePort, InfoHash, MutableItem, PeerRole, Request, Target};
 use rand_core::Rng;
 
 /// What the lookups of a study are for.
@@ -62,21 +61,23 @@ impl Sought {
         }
     }
 
-    /// Has a node look for it.
-    pub(crate) fn look_for(&self, node: &mut Node, now: Instant) -> OperationId {
+    /// What a node is asked for to find it.
+    pub(crate) fn search(&self) -> Request {
         match self {
-            Self::Peers(info_hash, _) => node.get_peers(now, *info_hash),
-            Self::Immutable(_) => node.get_immutable(now, self.target()),
-            Self::Mutable(item) => node.get_mutable(now, item.key, &item.salt, None),
+            Self::Peers(info_hash, _) => Request::GetPeers(*info_hash),
+            Self::Immutable(_) => Request::GetImmutable(self.target()),
+            Self::Mutable(item) => Request::GetMutable { key: item.key, salt: item.salt.clone(), above: None },
         }
     }
 
-    /// Has a node store it where it belongs.
-    pub(crate) fn store(&self, node: &mut Node, now: Instant) -> OperationId {
+    /// What a node is asked for to have it stored where it belongs.
+    pub(crate) fn store(&self) -> Request {
         match self {
-            Self::Peers(info_hash, _) => node.announce(now, *info_hash, AnnouncePort::Implied, false),
-            Self::Immutable(value) => node.put_immutable(now, value),
-            Self::Mutable(item) => node.put_mutable(now, item, None),
+            Self::Peers(info_hash, _) => {
+                Request::Announce { info_hash: *info_hash, port: AnnouncePort::Implied, role: PeerRole::Downloader }
+            }
+            Self::Immutable(value) => Request::PutImmutable(value.clone()),
+            Self::Mutable(item) => Request::PutMutable { item: (**item).clone(), cas: None },
         }
     }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use magnes_dht::{Contact, Event, InfoHash, Node, NodeConfig, NodeId, OperationId};
+use magnes_dht::{Contact, Event, InfoHash, NodeConfig, NodeId, OperationId, Request};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -101,7 +101,7 @@ impl LookupStudy {
             let host = world.add_host_with_delay(own, Nat::Open, delay, Member::Searcher(Box::new(searcher)));
             for _ in 0..self.lookups_before {
                 let info_hash = draw_info_hash(&mut rng);
-                carry_out(&mut world, host, |node, now| node.get_peers(now, info_hash));
+                carry_out(&mut world, host, Request::GetPeers(info_hash));
                 // As if a user had asked: not all at once.
                 world.run_until(world.now() + LOOKUP_PAUSE);
             }
@@ -115,7 +115,7 @@ impl LookupStudy {
                     truth.iter().map(|node| stored(world, &hosts, node)).collect()
                 };
                 let before = taken(&world);
-                carry_out(&mut world, host, |node, now| sought.store(node, now));
+                carry_out(&mut world, host, sought.store());
                 figures.told.push(taken(&world).iter().zip(before).filter(|(after, before)| *after > before).count());
             }
             world.drive(host, |member, _, _| *member = Member::Gone);
@@ -142,13 +142,9 @@ fn stored(world: &World<Member>, hosts: &BTreeMap<Contact, HostIndex>, node: &Co
 }
 
 /// Has a searcher do something and waits for its end. Returns when each of its events happened.
-fn carry_out(
-    world: &mut World<Member>,
-    host: HostIndex,
-    begin: impl FnOnce(&mut Node, Instant) -> OperationId,
-) -> Vec<(Instant, Event)> {
+fn carry_out(world: &mut World<Member>, host: HostIndex, request: Request) -> Vec<(Instant, Event)> {
     let operation = world.drive(host, |member, now, out| match member {
-        Member::Searcher(searcher) => Some(searcher.command(now, out, begin)),
+        Member::Searcher(searcher) => searcher.command(now, out, |node, now| node.start(now, request)).ok(),
         _ => None,
     });
     let is_done = |member: &Member| match member {
@@ -169,7 +165,7 @@ fn measure(
 ) {
     let start = world.now();
     let mut first = None;
-    for (at, event) in carry_out(world, host, |node, now| sought.look_for(node, now)) {
+    for (at, event) in carry_out(world, host, sought.search()) {
         match event {
             Event::Peers { .. } | Event::Item { .. } => first = first.or(Some(at - start)),
             Event::GetDone { outcome, .. } => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use magnes_dht::{Event, InfoHash, NodeConfig, Readiness, Stats};
+use magnes_dht::{Event, InfoHash, NodeConfig, Readiness, Request, Stats};
 use magnes_testnet::{
     HostIndex, Member, Nat, Network, Population, PopulationConfig, Searcher, Sought, World, percentile,
 };
@@ -80,7 +80,7 @@ fn a_saved_table_finds_peers_within_a_second_while_every_router_is_dead() {
         let host = world.add_host_with_delay(own, Nat::Open, delay, Member::Searcher(Box::new(searcher)));
         drive(&mut world, host, |node, now| node.add_bootstrap(now, &[([80, 1, 1, 1], 6881).into()]));
         drive(&mut world, host, |node, now| node.restore(now, &before.node().snapshot())).expect("its own snapshot");
-        drive(&mut world, host, |node, now| node.get_peers(now, info_hash));
+        drive(&mut world, host, |node, now| node.start(now, Request::GetPeers(info_hash)).expect("it is begun"));
         let has_peers = |member: &Member| match member {
             Member::Searcher(searcher) => {
                 searcher.events().iter().any(|(_, event)| matches!(event, Event::Peers { .. }))
@@ -150,7 +150,7 @@ fn outages(outage: Duration, gone_one_in: Option<usize>, runs: u8) -> Returns {
 
 /// Carries a lookup out, and tells with how many nodes it ended.
 fn looks_up(world: &mut World<Member>, host: HostIndex, info_hash: InfoHash) -> usize {
-    let lookup = drive(world, host, |node, now| node.get_peers(now, info_hash));
+    let lookup = drive(world, host, |node, now| node.start(now, Request::GetPeers(info_hash)).expect("it is begun"));
     let found = |member: &Member| match member {
         Member::Searcher(searcher) => searcher.events().iter().find_map(|(_, event)| match event {
             Event::LookupDone { operation, outcome } if *operation == lookup => Some(outcome.closest.len()),

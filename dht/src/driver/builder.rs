@@ -44,7 +44,7 @@ impl Dht {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use magnes_dht::{AnnouncePort, Dht, InfoHash};
+    /// use magnes_dht::{AnnouncePort, Dht, InfoHash, PeerRole};
     ///
     /// let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     /// let first = Dht::builder().listen(local).spawn().await?;
@@ -52,7 +52,7 @@ impl Dht {
     /// second.ready().await?;
     ///
     /// let info_hash = InfoHash::new([1; 20]);
-    /// second.announce(info_hash, AnnouncePort::Explicit(6881), true).await?;
+    /// second.announce(info_hash, AnnouncePort::Explicit(6881), PeerRole::Seed).await?;
     /// let mut peers = second.get_peers(info_hash);
     /// assert_eq!(peers.next().await, Some(vec!["127.0.0.1:6881".parse()?]));
     /// assert_eq!(peers.next().await, None);

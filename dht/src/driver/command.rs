@@ -3,8 +3,7 @@ use std::net::SocketAddr;
 use tokio::sync::{mpsc, oneshot};
 
 use super::BootstrapHost;
-use crate::item::{Item, MutableItem};
-use crate::{AnnouncePort, Event, InfoHash, NodeId, Readiness, Stats, Target};
+use crate::{Event, NodeId, Readiness, Request, RequestError, Stats};
 
 /// Commands that wait for the task at most. A handle that finds no room waits in a task of its own.
 pub(super) const COMMANDS_MAX: usize = 1024;
@@ -15,12 +14,15 @@ pub(super) const OPERATION_EVENTS_MAX: usize = 512;
 /// Names an operation before the node has given it its own name.
 pub(super) type Ticket = u64;
 
+/// Where the events of one operation go, or why there will be none.
+pub(super) type EventSender = mpsc::Sender<Result<Event, RequestError>>;
+
 /// What a handle wants of the task that owns the node.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Begin an operation, whose events go to `events`. Nothing is begun when that is closed already, which is how a
+    /// Begin an operation, whose events go to `events`, or why it is not begun. Nothing is begun when that is closed already, which is how a
     /// `Cancel` is noticed that overtook its start in a full mailbox.
-    Start { ticket: Ticket, request: Request, events: mpsc::Sender<Event> },
+    Start { ticket: Ticket, request: Request, events: EventSender },
     /// Nobody waits for this operation any more.
     Cancel(Ticket),
     /// Ask an address whether a node lives there.
@@ -29,26 +31,6 @@ pub(super) enum Command {
     Ask(Question),
     /// Save the state, end, and then say so.
     Shutdown(oneshot::Sender<()>),
-}
-
-/// The operations of a node.
-#[derive(Debug, Clone)]
-pub(super) enum Request {
-    GetPeers(InfoHash),
-    Trace(InfoHash),
-    FindNode(Target),
-    Announce { info_hash: InfoHash, port: AnnouncePort, seed: bool },
-    KeepAnnounced { info_hash: InfoHash, port: AnnouncePort, seed: bool },
-    Ping(SocketAddr),
-    GetImmutable(Target),
-    GetMutable { key: [u8; 32], salt: Vec<u8>, above: Option<i64> },
-    PutImmutable(Vec<u8>),
-    PutMutable { item: Box<MutableItem>, cas: Option<i64> },
-    KeepPut(Box<Item>),
-    Watch { key: [u8; 32], salt: Vec<u8>, seen: Option<i64> },
-    Scrape(InfoHash),
-    Sample(Target),
-    SampleNode { addr: SocketAddr, target: Target },
 }
 
 /// Questions that the node answers at once.

@@ -6,13 +6,13 @@ use ed25519_dalek::SigningKey;
 use tokio::sync::{broadcast, oneshot};
 
 use super::bootstrap::BootstrapHost;
-use super::command::{Command, Question, Request};
-use super::streams::{AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream, TraceStream};
+use super::command::{Command, Question};
+use super::streams::{self, AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream, TraceStream};
 use super::subscription::{Closed, OperationError, Shared, Subscription};
 use crate::item::{Item, MutableItem};
 use crate::{
-    AnnouncePort, Contact, Event, GetOutcome, InfoHash, NodeId, PingAnswer, PutOutcome, Readiness, RequestError,
-    ScrapeOutcome, Stats, Target,
+    AnnouncePort, Contact, Event, GetOutcome, InfoHash, NodeId, PeerRole, PingAnswer, PutOutcome, Readiness, Request,
+    RequestError, ScrapeOutcome, Stats, Target,
 };
 
 /// A handle on a running node. Clones lead to the same node, which ends with [`Dht::shutdown`] or with its last handle.
@@ -40,15 +40,15 @@ impl Dht {
     /// Looks for the peers of a torrent. The stream yields them as replies arrive and ends with the lookup; dropping it
     /// ends the lookup. On a closed node it is empty.
     pub fn get_peers(&self, info_hash: InfoHash) -> PeerStream {
-        PeerStream::new(self.start(Request::GetPeers(info_hash)))
+        PeerStream::new(self.start(Request::GetPeers(info_hash)), streams::peers)
     }
 
     /// As [`Dht::get_peers`], for whoever wants to see how: the stream yields every step with the node that it concerns.
     pub fn trace(&self, info_hash: InfoHash) -> TraceStream {
-        TraceStream::new(self.start(Request::Trace(info_hash)))
+        TraceStream::new(self.start(Request::Trace(info_hash)), streams::hop)
     }
 
-    /// Announces once that this host has a torrent, as a seed or not.
+    /// Announces once that this host has a torrent, or parts of it.
     ///
     /// # Errors
     /// When the node is shut down, or has no room for another operation. That nobody took the announce is an outcome.
@@ -56,7 +56,7 @@ impl Dht {
         &self,
         info_hash: InfoHash,
         port: AnnouncePort,
-        seed: bool,
+        role: PeerRole,
     ) -> Result<AnnounceOutcome, OperationError> {
         let outcome = |event| match event {
             Event::Announced { asked, acknowledged, elapsed, .. } => {
@@ -64,12 +64,12 @@ impl Dht {
             }
             _ => None,
         };
-        self.start(Request::Announce { info_hash, port, seed }).find(outcome).await
+        self.start(Request::Announce { info_hash, port, role }).find(outcome).await
     }
 
-    /// Announces a torrent now and again, as a seed or not, as long as the guard that is returned lives.
-    pub fn keep_announced(&self, info_hash: InfoHash, port: AnnouncePort, seed: bool) -> AnnounceGuard {
-        AnnounceGuard::new(self.start(Request::KeepAnnounced { info_hash, port, seed }))
+    /// Announces a torrent now and again, as long as the guard that is returned lives.
+    pub fn keep_announced(&self, info_hash: InfoHash, port: AnnouncePort, role: PeerRole) -> AnnounceGuard {
+        AnnounceGuard::new(self.start(Request::KeepAnnounced { info_hash, port, role }))
     }
 
     /// The nodes nearest to a point, nearest first.
@@ -134,7 +134,7 @@ impl Dht {
     /// # Errors
     /// [`RequestError::Item`] when the item does not verify, and as [`Dht::announce`].
     pub async fn put_mutable(&self, item: MutableItem, cas: Option<i64>) -> Result<PutOutcome, OperationError> {
-        self.put(Request::PutMutable { item: Box::new(item), cas }).await
+        self.put(Request::PutMutable { item, cas }).await
     }
 
     /// Puts a value as the next version of a mutable item: looks for the newest one, signs the value with the sequence
@@ -182,7 +182,7 @@ impl Dht {
     /// Puts an item now and every hour, as long as the guard that is returned lives. When a newer version of a mutable
     /// item turns up, that one is kept.
     pub fn keep_put(&self, item: Item) -> PutGuard {
-        PutGuard::new(self.start(Request::KeepPut(Box::new(item))))
+        PutGuard::new(self.start(Request::KeepPut(item)), streams::republished)
     }
 
     /// Looks for an immutable item (BEP 44). That it is not there is an outcome.
@@ -211,7 +211,7 @@ impl Dht {
     /// what this node ever saw. It is looked for at once, then after a minute, and down to every quarter of an hour while it stays the
     /// same.
     pub fn watch(&self, key: [u8; 32], salt: &[u8], seen: Option<i64>) -> ItemStream {
-        ItemStream::new(self.start(Request::Watch { key, salt: salt.to_vec(), seen }))
+        ItemStream::new(self.start(Request::Watch { key, salt: salt.to_vec(), seen }), streams::version)
     }
 
     /// Counts the peers of a torrent without listing them (BEP 33).
@@ -229,13 +229,13 @@ impl Dht {
     /// Asks the nodes on the way to a point for info hashes that they store (BEP 51), each no more often than it wants.
     /// Random points, one after the other, show the whole network.
     pub fn sample(&self, target: Target) -> SampleStream {
-        SampleStream::new(self.start(Request::Sample(target)))
+        SampleStream::new(self.start(Request::Sample(target)), streams::samples)
     }
 
     /// Asks one node for info hashes that it stores (BEP 51), and its contacts near `target`. The stream yields once at
     /// most; it ends with [`RequestError::SampledRecently`] when the node does not want to be asked yet.
     pub fn sample_node(&self, addr: SocketAddr, target: Target) -> SampleStream {
-        SampleStream::new(self.start(Request::SampleNode { addr, target }))
+        SampleStream::new(self.start(Request::SampleNode { addr, target }), streams::samples)
     }
 
     /// Tells of an address where a node may live, as a PORT message does (BEP 5). It is asked before it is believed.

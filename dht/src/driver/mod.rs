@@ -25,5 +25,7 @@ mod unreachable;
 pub use bootstrap::{BootstrapHost, BootstrapState, is_unresolved};
 pub use builder::{DhtBuilder, SpawnError};
 pub use handle::{AnnounceOutcome, Dht};
-pub use streams::{AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream, TraceStream};
+pub use streams::{
+    AnnounceGuard, ItemStream, KeptStream, LookupStream, PeerStream, PutGuard, SampleStream, TraceStream,
+};
 pub use subscription::{Closed, OperationError};

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc};
 
-use super::command::{Command, OPERATION_EVENTS_MAX, Request, Ticket};
-use crate::{Event, RequestError};
+use super::command::{Command, OPERATION_EVENTS_MAX, Ticket};
+use crate::{Event, Request, RequestError};
 
 /// The node is shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +51,7 @@ impl Shared {
 pub(super) struct Subscription {
     shared: Arc<Shared>,
     ticket: Ticket,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Result<Event, RequestError>>,
     /// Why there are no more events, once there are none.
     end: Option<OperationError>,
 }
@@ -74,12 +74,17 @@ impl Subscription {
             return Poll::Ready(Err(end));
         }
         let end = match std::task::ready!(self.events.poll_recv(context)) {
-            Some(Event::Refused { error, .. }) => error.into(),
-            Some(event) => return Poll::Ready(Ok(event)),
+            Some(Err(error)) => error.into(),
+            Some(Ok(event)) => return Poll::Ready(Ok(event)),
             None => Closed.into(),
         };
         self.end = Some(end);
         Poll::Ready(Err(end))
+    }
+
+    /// Whether there are no more events.
+    pub(super) fn is_over(&self) -> bool {
+        self.end.is_some()
     }
 
     /// The first event of which `pick` makes something.

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 
 use super::batch::{Inbox, Outbox};
 use super::bootstrap::Hosts;
-use super::command::{COMMANDS_MAX, Command, Question, Request, Ticket};
+use super::command::{COMMANDS_MAX, Command, EventSender, Question, Ticket};
 use super::handle::Dht;
 use super::resolve::{Resolution, resolve};
 use super::state::StateFile;
@@ -140,7 +140,7 @@ struct Task {
     inbox: Inbox,
     socket_next: usize,
     events: broadcast::Sender<Event>,
-    operations: BTreeMap<OperationId, (Ticket, mpsc::Sender<Event>)>,
+    operations: BTreeMap<OperationId, (Ticket, EventSender)>,
     tickets: BTreeMap<Ticket, OperationId>,
     ready_waiters: Vec<oneshot::Sender<()>>,
     hosts: Hosts,
@@ -277,10 +277,16 @@ impl Task {
         let now = Instant::now();
         match command {
             Command::Start { ticket, request, events } => {
-                if !events.is_closed() {
-                    let operation = self.start(now, request);
-                    self.operations.insert(operation, (ticket, events));
-                    self.tickets.insert(ticket, operation);
+                if events.is_closed() {
+                    return;
+                }
+                match self.node.start(now, request) {
+                    Ok(operation) => {
+                        self.operations.insert(operation, (ticket, events));
+                        self.tickets.insert(ticket, operation);
+                    }
+                    // Its mailbox is empty; it may be gone by now.
+                    Err(error) => drop(events.try_send(Err(error))),
                 }
             }
             Command::Cancel(ticket) => {
@@ -292,26 +298,6 @@ impl Task {
             Command::AddNode(addr) => self.node.add_node(now, addr),
             Command::Ask(question) => self.answer(question),
             Command::Shutdown(_) => {}
-        }
-    }
-
-    fn start(&mut self, now: Instant, request: Request) -> OperationId {
-        match request {
-            Request::GetPeers(info_hash) => self.node.get_peers(now, info_hash),
-            Request::Trace(info_hash) => self.node.trace(now, info_hash),
-            Request::FindNode(target) => self.node.find_node(now, target),
-            Request::Announce { info_hash, port, seed } => self.node.announce(now, info_hash, port, seed),
-            Request::KeepAnnounced { info_hash, port, seed } => self.node.keep_announced(now, info_hash, port, seed),
-            Request::Ping(addr) => self.node.ping(now, addr),
-            Request::GetImmutable(target) => self.node.get_immutable(now, target),
-            Request::GetMutable { key, salt, above } => self.node.get_mutable(now, key, &salt, above),
-            Request::PutImmutable(value) => self.node.put_immutable(now, &value),
-            Request::PutMutable { item, cas } => self.node.put_mutable(now, &item, cas),
-            Request::KeepPut(item) => self.node.keep_put(now, *item),
-            Request::Watch { key, salt, seen } => self.node.watch(now, key, &salt, seen),
-            Request::Scrape(info_hash) => self.node.scrape(now, info_hash),
-            Request::Sample(target) => self.node.sample(now, target),
-            Request::SampleNode { addr, target } => self.node.sample_node(now, addr, target),
         }
     }
 
@@ -364,7 +350,7 @@ impl Task {
 /// Where events go: to the operation they belong to, and to everybody who listens.
 struct Outputs<'t> {
     events: &'t broadcast::Sender<Event>,
-    operations: &'t mut BTreeMap<OperationId, (Ticket, mpsc::Sender<Event>)>,
+    operations: &'t mut BTreeMap<OperationId, (Ticket, EventSender)>,
     tickets: &'t mut BTreeMap<Ticket, OperationId>,
 }
 
@@ -380,7 +366,7 @@ impl Outputs<'_> {
 
     fn tell_operation(&mut self, operation: OperationId, event: &Event) {
         if let Some((_, events)) = self.operations.get(&operation)
-            && let Err(error) = events.try_send(event.clone())
+            && let Err(error) = events.try_send(Ok(event.clone()))
         {
             tracing::debug!(?operation, %error, "nobody took an event of an operation");
         }

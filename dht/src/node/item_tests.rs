@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 
 use super::tests::{SOCKET, World, addr};
 use super::*;
-use crate::event::{AnnouncePort, Conflict, GetOutcome, PutOutcome, Refusal, RequestError, ScrapeOutcome};
+use crate::event::{Conflict, GetOutcome, PutOutcome, Refusal, ScrapeOutcome};
 use crate::item::{self, Item, ItemError, MutableItem};
 use crate::krpc::Method;
 use crate::{InfoHash, OPERATIONS_MAX, Target};
@@ -36,14 +36,18 @@ impl World {
     }
 
     fn put(&mut self, number: u8, item: &MutableItem, cas: Option<i64>) -> PutOutcome {
-        match self.outcome(number, |node, now| node.put_mutable(now, item, cas)) {
+        match self
+            .outcome(number, |node, now| node.start(now, Request::PutMutable { item: item.clone(), cas }).unwrap())
+        {
             Event::PutDone { outcome, .. } => outcome,
             other => panic!("{other:?}"),
         }
     }
 
     fn get(&mut self, number: u8, above: Option<i64>) -> GetOutcome {
-        match self.outcome(number, |node, now| node.get_mutable(now, public_key(), b"salt", above)) {
+        match self.outcome(number, |node, now| {
+            node.start(now, Request::GetMutable { key: public_key(), salt: b"salt".to_vec(), above }).unwrap()
+        }) {
             Event::GetDone { outcome, .. } => outcome,
             other => panic!("{other:?}"),
         }
@@ -63,16 +67,17 @@ impl World {
 fn an_immutable_item_is_found_by_its_hash() {
     let mut world = World::of(20);
     let value = b"12:Hello World!";
-    let put = world.outcome(3, |node, now| node.put_immutable(now, value));
+    let put = world.outcome(3, |node, now| node.start(now, Request::PutImmutable(value.to_vec())).unwrap());
     let Event::PutDone { outcome, .. } = put else { panic!("{put:?}") };
     assert_eq!((outcome.asked, outcome.acknowledged, &outcome.refused[..]), (8, 8, &[][..]));
     let before = world.sent;
-    let got = world.outcome(17, |node, now| node.get_immutable(now, item::immutable_target(value)));
+    let got =
+        world.outcome(17, |node, now| node.start(now, Request::GetImmutable(item::immutable_target(value))).unwrap());
     let Event::GetDone { outcome, .. } = got else { panic!("{got:?}") };
     assert_eq!(outcome.item, Some(Item::Immutable(value.to_vec())));
     assert!(outcome.elapsed < Duration::from_millis(200), "{outcome:?}");
     assert!(world.sent - before < 60, "the search ends with the first valid answer");
-    let missing = world.outcome(17, |node, now| node.get_immutable(now, Target::new([1; 20])));
+    let missing = world.outcome(17, |node, now| node.start(now, Request::GetImmutable(Target::new([1; 20]))).unwrap());
     let Event::GetDone { outcome, .. } = missing else { panic!("{missing:?}") };
     assert_eq!((outcome.item, outcome.holders), (None, 0));
     assert!(outcome.answered >= 8);
@@ -112,7 +117,8 @@ fn a_version_that_is_out_of_date_is_given_to_nobody() {
 #[test]
 fn who_got_another_version_in_the_meantime_refuses_and_is_counted() {
     let mut world = World::of(20);
-    let operation = world.command(3, |node, now| node.put_mutable(now, &signed(5, "five"), None));
+    let operation = world
+        .command(3, |node, now| node.start(now, Request::PutMutable { item: signed(5, "five"), cas: None }).unwrap());
     let is_put = |datagram: &[u8]| {
         let message = Message::decode(datagram);
         matches!(message, Ok(Message { body: Body::Query(query), .. }) if matches!(query.method, Method::Put { .. }))
@@ -157,7 +163,7 @@ fn a_put_that_is_not_answered_is_sent_once_more_with_its_target() {
     let mut world = World::of(20);
     let target = item::immutable_target(b"5:hello");
     let mut sent = [0, 0];
-    let operation = world.command(3, |node, now| node.put_immutable(now, b"5:hello"));
+    let operation = world.command(3, |node, now| node.start(now, Request::PutImmutable(b"5:hello".to_vec())).unwrap());
     for _ in 0..400 {
         world.run(Duration::from_millis(10));
         world.wire.retain(|_, (from, _, datagram)| {
@@ -190,7 +196,8 @@ fn a_put_that_was_taken_unheard_counts_though_its_repetition_is_refused() {
     let mut world = World::of(20);
     assert_eq!(world.put(3, &signed(5, "five"), None).acknowledged, 8);
     let six = signed(6, "six");
-    let operation = world.command(4, |node, now| node.put_mutable(now, &six, Some(5)));
+    let operation =
+        world.command(4, |node, now| node.start(now, Request::PutMutable { item: six.clone(), cas: Some(5) }).unwrap());
     let (mut first, mut refused) = (Vec::new(), 0);
     for _ in 0..800 {
         world.run(Duration::from_millis(5));
@@ -224,27 +231,28 @@ fn what_is_no_item_is_refused_before_anybody_is_asked() {
     let mut world = World::of(2);
     let before = world.sent;
     let long = format!("996:{}", "x".repeat(997)).into_bytes();
-    let mut refused = |command: &dyn Fn(&mut Node, Instant) -> OperationId| {
-        let operation = world.command(2, |node, now| command(node, now));
-        match &world.events.last().expect("an event").2 {
-            Event::Refused { operation: of, error: RequestError::Item(error) } if *of == operation => *error,
-            other => panic!("{other:?}"),
-        }
+    let mut refused = |request: Request| match world.command(2, |node, now| node.start(now, request)) {
+        Err(RequestError::Item(error)) => error,
+        other => panic!("{other:?}"),
     };
-    assert_eq!(refused(&|node, now| node.put_immutable(now, &long)), ItemError::ValueTooBig(1001));
-    assert_eq!(refused(&|node, now| node.put_immutable(now, b"hello")), ItemError::NotCanonical);
+    assert_eq!(refused(Request::PutImmutable(long.to_vec())), ItemError::ValueTooBig(1001));
+    assert_eq!(refused(Request::PutImmutable(b"hello".to_vec())), ItemError::NotCanonical);
     let forged = MutableItem { seq: 2, ..signed(1, "a") };
-    assert_eq!(refused(&|node, now| node.put_mutable(now, &forged, None)), ItemError::BadSignature);
-    assert_eq!(refused(&|node, now| node.keep_put(now, Item::Mutable(forged.clone()))), ItemError::BadSignature);
-    assert_eq!(refused(&|node, now| node.watch(now, public_key(), &[0; 65], None)), ItemError::SaltTooBig(65));
-    assert_eq!(refused(&|node, now| node.get_mutable(now, public_key(), &[0; 65], None)), ItemError::SaltTooBig(65));
+    assert_eq!(refused(Request::PutMutable { item: forged.clone(), cas: None }), ItemError::BadSignature);
+    assert_eq!(refused(Request::KeepPut(Item::Mutable(forged.clone()))), ItemError::BadSignature);
+    assert_eq!(refused(Request::Watch { key: public_key(), salt: vec![0; 65], seen: None }), ItemError::SaltTooBig(65));
+    assert_eq!(
+        refused(Request::GetMutable { key: public_key(), salt: vec![0; 65], above: None }),
+        ItemError::SaltTooBig(65)
+    );
     assert_eq!(world.sent, before);
 }
 
 #[test]
 fn an_item_that_is_kept_outlives_the_forgetting_of_the_others() {
     let mut world = World::of(3);
-    let kept = world.command(3, |node, now| node.keep_put(now, Item::Mutable(signed(1, "kept"))));
+    let kept =
+        world.command(3, |node, now| node.start(now, Request::KeepPut(Item::Mutable(signed(1, "kept")))).unwrap());
     world.run(Duration::from_secs(9_000));
     let puts = world.events.iter().filter(|(.., event)| {
         matches!(event, Event::Republished { operation, outcome } if *operation == kept && outcome.acknowledged == 2)
@@ -264,8 +272,12 @@ fn an_item_that_is_kept_outlives_the_forgetting_of_the_others() {
 fn every_newer_version_of_a_followed_item_is_told_once() {
     let mut world = World::of(12);
     assert_eq!(world.put(3, &signed(4, "four"), None).acknowledged, 8);
-    let watch = world.command(9, |node, now| node.watch(now, public_key(), b"salt", None));
-    let late = world.command(10, |node, now| node.watch(now, public_key(), b"salt", Some(5)));
+    let watch = world.command(9, |node, now| {
+        node.start(now, Request::Watch { key: public_key(), salt: b"salt".to_vec(), seen: None }).unwrap()
+    });
+    let late = world.command(10, |node, now| {
+        node.start(now, Request::Watch { key: public_key(), salt: b"salt".to_vec(), seen: Some(5) }).unwrap()
+    });
     world.run(Duration::from_secs(300));
     assert_eq!((world.seen(9, watch), world.seen(10, late)), (vec![4], vec![]));
     assert_eq!(world.put(3, &signed(6, "six"), None).acknowledged, 8);
@@ -281,7 +293,9 @@ fn every_newer_version_of_a_followed_item_is_told_once() {
 fn a_followed_item_never_goes_back_even_in_another_session() {
     let mut world = World::of(12);
     assert_eq!(world.put(3, &signed(6, "six"), None).acknowledged, 8);
-    let watch = world.command(9, |node, now| node.watch(now, public_key(), b"salt", None));
+    let watch = world.command(9, |node, now| {
+        node.start(now, Request::Watch { key: public_key(), salt: b"salt".to_vec(), seen: None }).unwrap()
+    });
     world.run(Duration::from_secs(5));
     assert_eq!(world.seen(9, watch), [6]);
     let snapshot = world.node(9).snapshot();
@@ -291,7 +305,9 @@ fn a_followed_item_never_goes_back_even_in_another_session() {
     world.add(9, NodeConfig::default(), &[addr(1)]);
     let now = world.now;
     world.node(9).restore(now, &snapshot).unwrap();
-    let again = world.command(9, |node, now| node.watch(now, public_key(), b"salt", None));
+    let again = world.command(9, |node, now| {
+        node.start(now, Request::Watch { key: public_key(), salt: b"salt".to_vec(), seen: None }).unwrap()
+    });
     world.run(Duration::from_secs(300));
     assert_eq!(world.seen(9, again), [] as [i64; 0]);
     assert_eq!(world.put(3, &signed(6, "six"), None).acknowledged, 8);
@@ -308,17 +324,28 @@ fn a_scrape_counts_seeds_and_downloaders() {
     let info_hash = InfoHash::new([0x77; 20]);
     for number in 1..=25 {
         let seed = number <= 5;
-        world.outcome(number, |node, now| node.announce(now, info_hash, AnnouncePort::Implied, seed));
+        world.outcome(number, |node, now| {
+            node.start(
+                now,
+                Request::Announce {
+                    info_hash,
+                    port: AnnouncePort::Implied,
+                    role: if seed { PeerRole::Seed } else { PeerRole::Downloader },
+                },
+            )
+            .unwrap()
+        });
     }
     let scrape = |event| match event {
         Event::ScrapeDone { outcome, .. } => outcome,
         other => panic!("{other:?}"),
     };
     let ScrapeOutcome { seeds, downloaders, counted, .. } =
-        scrape(world.outcome(29, |node, now| node.scrape(now, info_hash)));
+        scrape(world.outcome(29, |node, now| node.start(now, Request::Scrape(info_hash)).unwrap()));
     assert_eq!(counted, 8);
     assert!((4..=6).contains(&seeds) && (18..=22).contains(&downloaders), "{seeds} and {downloaders}");
-    let nobody = scrape(world.outcome(29, |node, now| node.scrape(now, InfoHash::new([1; 20]))));
+    let nobody =
+        scrape(world.outcome(29, |node, now| node.start(now, Request::Scrape(InfoHash::new([1; 20]))).unwrap()));
     assert_eq!((nobody.seeds, nobody.downloaders), (0, 0));
 }
 
@@ -327,10 +354,17 @@ fn samples_come_from_every_node_on_the_way_and_not_again_before_their_time() {
     let mut world = World::of(12);
     let info_hashes: Vec<InfoHash> = (1..=9).map(|number| InfoHash::new([number * 25; 20])).collect();
     for info_hash in &info_hashes {
-        world.outcome(4, |node, now| node.announce(now, *info_hash, AnnouncePort::Implied, false));
+        world.outcome(4, |node, now| {
+            node.start(
+                now,
+                Request::Announce { info_hash: *info_hash, port: AnnouncePort::Implied, role: PeerRole::Downloader },
+            )
+            .unwrap()
+        });
     }
     let sampled = |world: &mut World| {
-        let operation = world.command(7, |node, now| node.sample(now, Target::new([0x55; 20])));
+        let operation =
+            world.command(7, |node, now| node.start(now, Request::Sample(Target::new([0x55; 20]))).unwrap());
         world.run(Duration::from_secs(10));
         let of = |event: &Event| match event {
             Event::Samples { operation: of, samples } if *of == operation => Some(samples.clone()),
@@ -352,12 +386,12 @@ fn samples_come_from_every_node_on_the_way_and_not_again_before_their_time() {
     let again = sampled(&mut world);
     assert!(again.iter().all(|samples| samples.info_hashes.is_empty()), "only those without an interval are asked");
     let node = full.from.addr;
-    world.command(7, |node_7, now| node_7.sample_node(now, node, Target::new([0; 20])));
-    let last = world.events.last().map(|(.., event)| event.clone());
-    assert!(matches!(last, Some(Event::Refused { error: RequestError::SampledRecently { .. }, .. })), "{last:?}");
+    let request = Request::SampleNode { addr: node, target: Target::new([0; 20]) };
+    let refused = world.command(7, |node_7, now| node_7.start(now, request.clone()));
+    assert!(matches!(refused, Err(RequestError::SampledRecently { .. })), "{refused:?}");
     world.run(full.interval);
     assert!(matches!(
-        world.outcome(7, |node_7, now| node_7.sample_node(now, node, Target::new([0; 20]))),
+        world.outcome(7, |node_7, now| node_7.start(now, request).unwrap()),
         Event::LookupDone { outcome, .. } if outcome.answered == 1
     ));
 }
@@ -369,7 +403,7 @@ fn a_node_that_forges_items_is_counted_and_not_believed() {
     node.add_socket(now, addr(1));
     node.add_bootstrap(now, &[addr(2)]);
     while node.poll_output().is_some() {}
-    let get = node.get_mutable(now, public_key(), b"salt", None);
+    let get = node.start(now, Request::GetMutable { key: public_key(), salt: b"salt".to_vec(), above: None }).unwrap();
     let forged = MutableItem { seq: 99, ..signed(1, "a") };
     let mut asked = Vec::new();
     while let Some(output) = node.poll_output() {
@@ -409,27 +443,29 @@ fn more_operations_than_there_is_room_for_are_refused_and_say_so() {
     let now = Instant::now();
     let mut node = Node::new(NodeConfig::default(), [1; 32], now);
     node.add_socket(now, addr(1));
-    let started: Vec<OperationId> = (0..OPERATIONS_MAX).map(|_| node.get_peers(now, InfoHash::new([1; 20]))).collect();
+    let started: Vec<OperationId> =
+        (0..OPERATIONS_MAX).map(|_| node.start(now, Request::GetPeers(InfoHash::new([1; 20]))).unwrap()).collect();
     assert!(node.poll_output().is_none());
-    type Start = fn(&mut Node, Instant) -> OperationId;
-    let starts: [Start; 9] = [
-        |node, now| node.get_peers(now, InfoHash::new([1; 20])),
-        |node, now| node.find_node(now, Target::new([1; 20])),
-        |node, now| node.ping(now, addr(2)),
-        |node, now| node.keep_announced(now, InfoHash::new([1; 20]), AnnouncePort::Implied, false),
-        |node, now| node.put_immutable(now, b"0:"),
-        |node, now| node.get_immutable(now, Target::new([1; 20])),
-        |node, now| node.watch(now, public_key(), b"", None),
-        |node, now| node.scrape(now, InfoHash::new([1; 20])),
-        |node, now| node.sample_node(now, addr(2), Target::new([1; 20])),
+    let requests = [
+        Request::GetPeers(InfoHash::new([1; 20])),
+        Request::FindNode(Target::new([1; 20])),
+        Request::Ping(addr(2)),
+        Request::KeepAnnounced {
+            info_hash: InfoHash::new([1; 20]),
+            port: AnnouncePort::Implied,
+            role: PeerRole::Downloader,
+        },
+        Request::PutImmutable(b"0:".to_vec()),
+        Request::GetImmutable(Target::new([1; 20])),
+        Request::Watch { key: public_key(), salt: b"".to_vec(), seen: None },
+        Request::Scrape(InfoHash::new([1; 20])),
+        Request::SampleNode { addr: addr(2), target: Target::new([1; 20]) },
     ];
-    for start in starts {
-        let operation = start(&mut node, now);
-        let refused = Event::Refused { operation, error: RequestError::TooManyOperations };
-        assert_eq!(node.poll_output(), Some(Output::Event(refused)));
+    for request in requests {
+        assert_eq!(node.start(now, request), Err(RequestError::TooManyOperations));
         assert_eq!(node.poll_output(), None);
     }
     node.cancel(now, started[0]);
-    node.get_peers(now, InfoHash::new([1; 20]));
+    node.start(now, Request::GetPeers(InfoHash::new([1; 20]))).unwrap();
     assert!(node.poll_output().is_none());
 }

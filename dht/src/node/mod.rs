@@ -7,6 +7,7 @@ mod contacted;
 mod health;
 mod maintenance;
 mod operations;
+mod request;
 mod routers;
 mod server;
 mod silent;
@@ -30,6 +31,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
 pub use config::{NodeConfig, NodeMode};
+pub use request::{AnnouncePort, OPERATIONS_MAX, PeerRole, Request, RequestError};
 pub use routers::RouterState;
 pub use snapshot::SnapshotError;
 

@@ -3,7 +3,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::event::AnnouncePort;
 use crate::{InfoHash, NotReady};
 
 /// Nodes that reach one another over a virtual network with a delay of 20 ms.
@@ -123,11 +122,21 @@ impl World {
 #[test]
 fn what_one_node_announces_another_finds() {
     let mut world = World::of(30);
-    let announced = world.command(7, |node, now| node.announce(now, info_hash(), AnnouncePort::Explicit(7000), false));
+    let announced = world.command(7, |node, now| {
+        node.start(
+            now,
+            Request::Announce {
+                info_hash: info_hash(),
+                port: AnnouncePort::Explicit(7000),
+                role: PeerRole::Downloader,
+            },
+        )
+        .unwrap()
+    });
     world.run(Duration::from_secs(5));
     let outcome = world.events.iter().find(|(.., event)| event.operation() == Some(announced) && event.is_final());
     assert!(matches!(outcome, Some((.., Event::Announced { asked: 8, acknowledged: 8, .. }))), "{outcome:?}");
-    world.command(23, |node, now| node.get_peers(now, info_hash()));
+    world.command(23, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
     world.run(Duration::from_secs(5));
     assert_eq!(world.found(23), [([10, 0, 7, 1], 7000).into()]);
 }
@@ -135,11 +144,17 @@ fn what_one_node_announces_another_finds() {
 #[test]
 fn a_newcomer_finds_peers_within_a_few_round_trips() {
     let mut world = World::of(30);
-    world.command(7, |node, now| node.announce(now, info_hash(), AnnouncePort::Implied, false));
+    world.command(7, |node, now| {
+        node.start(
+            now,
+            Request::Announce { info_hash: info_hash(), port: AnnouncePort::Implied, role: PeerRole::Downloader },
+        )
+        .unwrap()
+    });
     world.run(Duration::from_secs(5));
     let start = world.now;
     world.add(99, NodeConfig::default(), &[addr(1)]);
-    world.command(99, |node, now| node.get_peers(now, info_hash()));
+    world.command(99, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
     world.run(Duration::from_secs(5));
     assert_eq!(world.found(99), [addr(7)], "the implied port is that of the datagrams");
     let first = world.events.iter().find(|(at, _, event)| *at == addr(99) && matches!(event, Event::Peers { .. }));
@@ -149,12 +164,18 @@ fn a_newcomer_finds_peers_within_a_few_round_trips() {
 #[test]
 fn dead_nodes_do_not_hold_up_a_lookup() {
     let mut world = World::of(40);
-    world.command(3, |node, now| node.announce(now, info_hash(), AnnouncePort::Implied, false));
+    world.command(3, |node, now| {
+        node.start(
+            now,
+            Request::Announce { info_hash: info_hash(), port: AnnouncePort::Implied, role: PeerRole::Downloader },
+        )
+        .unwrap()
+    });
     world.run(Duration::from_secs(5));
     for dead in 11..=30 {
         world.nodes.remove(&addr(dead));
     }
-    let lookup = world.command(40, |node, now| node.get_peers(now, info_hash()));
+    let lookup = world.command(40, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
     let start = world.now;
     world.run(Duration::from_secs(10));
     let done = world.events.iter().find(|(.., event)| event.operation() == Some(lookup) && event.is_final());
@@ -166,14 +187,20 @@ fn dead_nodes_do_not_hold_up_a_lookup() {
 #[test]
 fn a_kept_torrent_survives_the_forgetting_of_the_others() {
     let mut world = World::of(12);
-    let kept = world.command(5, |node, now| node.keep_announced(now, info_hash(), AnnouncePort::Implied, true));
+    let kept = world.command(5, |node, now| {
+        node.start(
+            now,
+            Request::KeepAnnounced { info_hash: info_hash(), port: AnnouncePort::Implied, role: PeerRole::Seed },
+        )
+        .unwrap()
+    });
     world.run(Duration::from_secs(65 * 60));
-    world.command(9, |node, now| node.get_peers(now, info_hash()));
+    world.command(9, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
     world.run(Duration::from_secs(5));
     assert_eq!(world.found(9), [addr(5)]);
     world.command(5, |node, now| node.cancel(now, kept));
     world.run(Duration::from_secs(65 * 60));
-    world.command(2, |node, now| node.get_peers(now, info_hash()));
+    world.command(2, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
     world.run(Duration::from_secs(5));
     assert_eq!(world.found(2), []);
 }
@@ -182,7 +209,13 @@ fn a_kept_torrent_survives_the_forgetting_of_the_others() {
 fn a_torrent_is_announced_once_the_network_is_there() {
     let mut world = World::new();
     world.add(2, NodeConfig::default(), &[addr(1)]);
-    world.command(2, |node, now| node.keep_announced(now, info_hash(), AnnouncePort::Implied, false));
+    world.command(2, |node, now| {
+        node.start(
+            now,
+            Request::KeepAnnounced { info_hash: info_hash(), port: AnnouncePort::Implied, role: PeerRole::Downloader },
+        )
+        .unwrap()
+    });
     assert!(matches!(world.node(2).readiness(), Readiness::NotReady(NotReady::NoAnswer { .. })));
     world.run(Duration::from_secs(10 * 60));
     world.add(1, NodeConfig::default(), &[]);
@@ -195,7 +228,7 @@ fn a_torrent_is_announced_once_the_network_is_there() {
 fn a_lookup_without_anybody_to_ask_says_so_in_the_end() {
     let mut world = World::new();
     world.add(1, NodeConfig::default(), &[]);
-    let lookup = world.command(1, |node, now| node.get_peers(now, info_hash()));
+    let lookup = world.command(1, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
     assert_eq!(world.node(1).readiness(), Readiness::NotReady(NotReady::NoAddress));
     world.run(Duration::from_secs(60));
     let done = world.events.iter().find(|(.., event)| event.operation() == Some(lookup));
@@ -293,7 +326,7 @@ fn a_contact_that_refuses_queries_stays_in_the_table() {
     assert_eq!(world.stats(1).contacts, 1);
     for _ in 0..3 {
         let now = world.now;
-        world.node(1).find_node(now, info_hash().into());
+        world.node(1).start(now, Request::FindNode(info_hash().into())).unwrap();
         let Some(Output::Transmit { to, payload, .. }) = world.node(1).poll_output() else { panic!("no query") };
         let transaction = Message::decode(payload).unwrap().transaction.to_vec();
         let body = Body::Error { code: ErrorCode::Server.number(), text: b"busy" };
@@ -314,7 +347,7 @@ fn an_outage_of_any_length_costs_no_contacts_and_ends_within_seconds() {
     let node = others.remove(&addr(5)).unwrap();
     world.nodes.insert(addr(5), node);
     for _ in 0..30 {
-        world.command(5, |node, now| node.get_peers(now, info_hash()));
+        world.command(5, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
         world.run(Duration::from_secs(120));
     }
     assert_eq!(world.stats(5).contacts, before);
@@ -322,7 +355,7 @@ fn an_outage_of_any_length_costs_no_contacts_and_ends_within_seconds() {
     world.nodes.append(&mut others);
     world.run(Duration::from_secs(15));
     assert!(world.stats(5).good_contacts >= 1, "{:?}", world.stats(5));
-    let lookup = world.command(5, |node, now| node.get_peers(now, info_hash()));
+    let lookup = world.command(5, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
     world.run(Duration::from_secs(5));
     let done = world.events.iter().find(|(.., event)| event.operation() == Some(lookup) && event.is_final());
     assert!(matches!(done, Some((.., Event::LookupDone { outcome, .. })) if outcome.answered >= 8), "{done:?}");
@@ -355,7 +388,7 @@ fn a_flood_of_strangers_leaves_room_for_our_own_queries() {
         while world.node(2).poll_output().is_some() {}
     }
     let sent = world.stats(2).queries_sent;
-    let lookup = world.command(2, |node, now| node.get_peers(now, info_hash()));
+    let lookup = world.command(2, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
     assert!(world.stats(2).queries_sent > sent);
     world.run(Duration::from_secs(2));
     let done = world.events.iter().find(|(.., event)| event.operation() == Some(lookup) && event.is_final());
@@ -365,7 +398,13 @@ fn a_flood_of_strangers_leaves_room_for_our_own_queries() {
 #[test]
 fn what_some_send_the_others_count_as_received() {
     let mut world = World::of(6);
-    world.command(4, |node, now| node.announce(now, info_hash(), AnnouncePort::Implied, false));
+    world.command(4, |node, now| {
+        node.start(
+            now,
+            Request::Announce { info_hash: info_hash(), port: AnnouncePort::Implied, role: PeerRole::Downloader },
+        )
+        .unwrap()
+    });
     world.run(Duration::from_secs(3));
     let all: Vec<crate::Traffic> = (1..=6).map(|number| world.stats(number).traffic).collect();
     let sum = |count: fn(&crate::Traffic) -> u64| all.iter().map(count).sum::<u64>();

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use magnes_dht::krpc::{Body, Message, MutablePut, Response};
 use magnes_dht::{
-    AddressFilter, AnnouncePort, Guard, GuardConfig, InfoHash, ItemStore, Node, NodeConfig, NodeMode, Output,
-    PeerStore, SocketIndex, Target, Verdict, item,
+    AddressFilter, AnnouncePort, Guard, GuardConfig, InfoHash, ItemStore, Node, NodeConfig, NodeMode, Output, PeerRole,
+    PeerStore, Request, SocketIndex, Verdict, item,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -100,8 +100,6 @@ impl Told {
         let now = self.now;
         let [v4, v6] = self.sockets;
         let addr = SocketAddr::from(([81, 2, parameter, 4], 6881));
-        let info_hash = InfoHash::new([parameter; 20]);
-        let target = Target::from(info_hash);
         match kind % 20 {
             0..=3 => self.node.handle_datagram(now, v4, addr, content),
             4 => {
@@ -109,13 +107,12 @@ impl Told {
             }
             5 => self.node.handle_datagram(now, v4, ([127, 0, 0, parameter], parameter.into()).into(), content),
             6..=9 => self.answer(parameter, content),
-            10 => drop(self.node.get_peers(now, info_hash)),
-            11 => drop(self.node.announce(now, info_hash, AnnouncePort::Implied, parameter & 1 == 1)),
-            12 => drop(self.node.keep_announced(now, info_hash, AnnouncePort::Explicit(parameter.into()), false)),
-            13 => drop(self.node.put_immutable(now, content)),
-            14 => drop(self.node.get_mutable(now, [parameter; 32], content, None)),
-            15 => drop(self.node.watch(now, [parameter; 32], content, None)),
-            16 => drop([self.node.scrape(now, info_hash), self.node.sample(now, target)]),
+            10..=16 => {
+                for request in requests(kind % 20, parameter, content) {
+                    // What is refused is refused: no event, and nothing sent.
+                    let _ = self.node.start(now, request);
+                }
+            }
             17 => {
                 self.node.add_node(now, addr);
                 self.node.add_bootstrap(now, &[addr]);
@@ -184,5 +181,24 @@ pub(crate) fn snapshot(now: Instant, bytes: &[u8]) {
             let again = node.snapshot();
             assert!(node.restore(now, &again).is_ok());
         }
+    }
+}
+
+/// What a step has the node do.
+fn requests(kind: u8, parameter: u8, content: &[u8]) -> Vec<Request> {
+    let info_hash = InfoHash::new([parameter; 20]);
+    let (key, salt) = ([parameter; 32], content.to_vec());
+    let role = if parameter & 1 == 1 { PeerRole::Seed } else { PeerRole::Downloader };
+    match kind {
+        10 => vec![Request::GetPeers(info_hash)],
+        11 => vec![Request::Announce { info_hash, port: AnnouncePort::Implied, role }],
+        12 => {
+            let port = AnnouncePort::Explicit(parameter.into());
+            vec![Request::KeepAnnounced { info_hash, port, role: PeerRole::Downloader }]
+        }
+        13 => vec![Request::PutImmutable(content.to_vec())],
+        14 => vec![Request::GetMutable { key, salt, above: None }],
+        15 => vec![Request::Watch { key, salt, seen: None }],
+        _ => vec![Request::Scrape(info_hash), Request::Sample(info_hash.into())],
     }
 }

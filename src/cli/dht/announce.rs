@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 
 use clap::Args;
-use magnes_dht::AnnouncePort;
+use magnes_dht::{AnnouncePort, PeerRole};
 use serde_json::json;
 
 use super::asking::{AskArgs, OutputArgs, failed};
@@ -25,7 +25,8 @@ pub(super) struct AnnounceArgs {
 pub(super) fn run(args: &AnnounceArgs, output: &OutputArgs) -> Outcome {
     let info_hash = hex::info_hash(&args.info_hash)?;
     args.ask.ask(async |dht| {
-        let outcome = dht.announce(info_hash, AnnouncePort::Explicit(args.port), false).await.map_err(failed)?;
+        let outcome =
+            dht.announce(info_hash, AnnouncePort::Explicit(args.port), PeerRole::Downloader).await.map_err(failed)?;
         let fields = json!({ "asked": outcome.asked, "acknowledged": outcome.acknowledged });
         output.tell("announced", fields, || {
             format!("{} of {} nodes took the announce", outcome.acknowledged, outcome.asked)

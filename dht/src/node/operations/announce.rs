@@ -1,6 +1,6 @@
 use crate::InfoHash;
-use crate::event::AnnouncePort;
 use crate::krpc::Method;
+use crate::node::{AnnouncePort, PeerRole};
 
 /// Stands where a port is implied: some nodes want one even where it does not count.
 const PORT_OF_NO_MEANING: u16 = 1;
@@ -10,7 +10,7 @@ const PORT_OF_NO_MEANING: u16 = 1;
 pub(in crate::node) struct Announce {
     pub(super) info_hash: InfoHash,
     pub(super) port: AnnouncePort,
-    pub(super) seed: bool,
+    pub(super) role: PeerRole,
 }
 
 impl Announce {
@@ -19,7 +19,7 @@ impl Announce {
             AnnouncePort::Explicit(port) if port != 0 => (port, false),
             AnnouncePort::Explicit(_) | AnnouncePort::Implied => (PORT_OF_NO_MEANING, true),
         };
-        let Self { info_hash, seed, .. } = *self;
+        let (info_hash, seed) = (self.info_hash, self.role == PeerRole::Seed);
         Method::AnnouncePeer { info_hash, port: Some(port), implied_port, seed, token }
     }
 }

@@ -4,17 +4,13 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::operation::Operation;
-use crate::event::{Event, OperationId, RequestError};
+use crate::event::{Event, OperationId};
 use crate::krpc::Method;
 use crate::node::Node;
 use crate::rpc::Purpose;
 
 impl Node {
-    /// Asks an address for a sign of life. Ends with [`Event::Pinged`].
-    pub fn ping(&mut self, now: Instant, addr: SocketAddr) -> OperationId {
-        if self.is_busy() {
-            return self.refuse(RequestError::TooManyOperations);
-        }
+    pub(super) fn start_ping(&mut self, now: Instant, addr: SocketAddr) -> OperationId {
         let operation = self.insert(Operation::Ping);
         let sent = self
             .socket_for(addr)

@@ -4,23 +4,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::operation::Operation;
-use crate::event::{Event, LookupOutcome, NodeSamples, OperationId, RequestError};
+use crate::event::{Event, LookupOutcome, NodeSamples, OperationId};
 use crate::krpc::{Method, Response};
 use crate::node::Node;
 use crate::rpc::Purpose;
 use crate::{Contact, InfoHash, Target};
 
 impl Node {
-    /// Asks one node for some of the info hashes that it stores, and for its contacts near `target` (BEP 51):
-    /// [`Event::Samples`] if it answers so, [`Event::LookupDone`] in the end. A node whose interval is not over is not
-    /// asked: [`RequestError::SampledRecently`].
-    pub fn sample_node(&mut self, now: Instant, addr: SocketAddr, target: Target) -> OperationId {
-        if let Some(wait) = self.sampled.wait(now, addr) {
-            return self.refuse(RequestError::SampledRecently { wait });
-        }
-        if self.is_busy() {
-            return self.refuse(RequestError::TooManyOperations);
-        }
+    pub(super) fn start_sample_node(&mut self, now: Instant, addr: SocketAddr, target: Target) -> OperationId {
         let operation = self.insert(Operation::Sample);
         let method = Method::SampleInfohashes { target };
         let sent = self
