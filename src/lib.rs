@@ -16,6 +16,8 @@ pub mod swarm;
 pub mod torrent;
 pub mod wire;
 
+pub use magnes_dht as dht;
+
 /// The examples of the README, run as tests.
 #[cfg(all(doctest, feature = "session"))]
 #[doc = include_str!("../README.md")]

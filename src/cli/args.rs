@@ -57,14 +57,12 @@ impl From<DhtMode> for NodeMode {
 impl NetworkArgs {
     /// The session's configuration.
     pub(crate) fn config(&self) -> Config {
-        Config {
-            listen: self.listen.clone(),
-            dht: !self.no_dht,
-            dht_mode: self.dht_mode.into(),
-            bootstrap: (!self.bootstrap.is_empty()).then(|| host_names(&self.bootstrap)),
-            state_dir: state_dir(self.state_dir.as_deref()),
-            ..Config::default()
-        }
+        let mut config = Config::default().dht_mode(self.dht_mode.into());
+        config.listen.clone_from(&self.listen);
+        config.dht = !self.no_dht;
+        config.bootstrap = (!self.bootstrap.is_empty()).then(|| host_names(&self.bootstrap));
+        config.state_dir = state_dir(self.state_dir.as_deref());
+        config
     }
 }
 

@@ -60,11 +60,13 @@ impl Failure {
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        let exit = match error {
-            StartError::Bind { .. } => Exit::CannotBind,
-            _ => Exit::Failed,
-        };
-        Self::new(exit, error)
+        match error {
+            StartError::Bind { .. } => {
+                let why = format!("{error}; choose another with --listen, port 0 picks a free one");
+                Self::new(Exit::CannotBind, why)
+            }
+            _ => Self::new(Exit::Failed, error),
+        }
     }
 }
 
@@ -81,18 +83,24 @@ impl From<AddError> for Failure {
 
 impl From<TorrentError> for Failure {
     fn from(error: TorrentError) -> Self {
-        let exit = match error {
-            TorrentError::Disk(_) => Exit::Disk,
-            TorrentError::Metadata { .. } => Exit::BadTorrent,
-            TorrentError::Selection(_) => Exit::Usage,
-            _ => Exit::Failed,
-        };
-        Self::new(exit, error)
+        match error {
+            TorrentError::Disk(error) => error.into(),
+            TorrentError::Metadata { .. } => Self::new(Exit::BadTorrent, error),
+            TorrentError::Selection(_) => Self::new(Exit::Usage, error),
+            TorrentError::DiskThread => {
+                Self::new(Exit::Failed, format!("{error}; run the same command again to resume"))
+            }
+            _ => Self::new(Exit::Failed, error),
+        }
     }
 }
 
 impl From<DiskError> for Failure {
     fn from(error: DiskError) -> Self {
-        Self::new(Exit::Disk, error)
+        let way_out = match error {
+            DiskError::TooLong { .. } | DiskError::Foreign { .. } => " with `get --overwrite`",
+            _ => "",
+        };
+        Self::new(Exit::Disk, format!("{error}{way_out}"))
     }
 }

@@ -69,6 +69,12 @@ impl io::Write for Lines {
     }
 }
 
+/// What the library names as the way out, and the option that leads there.
+const WAYS_OUT: [(&str, &str); 2] = [
+    ("another state folder", "--state-dir names another folder"),
+    ("a state folder of its own", "--state-dir names a folder of its own"),
+];
+
 /// Events as a user reads them: how bad, what, why, and the rest in brackets.
 #[derive(Debug)]
 struct Sentences;
@@ -116,6 +122,7 @@ impl Visit for Sentence {
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
             "error" => write!(self.error, "{value:?}"),
+            "way_out" => write!(self.rest, "{}", option_for(&format!("{value:?}"))),
             name => {
                 let comma = if self.rest.is_empty() { "" } else { ", " };
                 write!(self.rest, "{comma}{} {value:?}", name.replace('_', " "))
@@ -126,6 +133,10 @@ impl Visit for Sentence {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.record_debug(field, &format_args!("{value}"));
     }
+}
+
+fn option_for(way_out: &str) -> &str {
+    WAYS_OUT.iter().find(|(name, _)| *name == way_out).map_or(way_out, |(_, option)| option)
 }
 
 #[cfg(test)]
@@ -156,9 +167,11 @@ mod tests {
             let error = io::Error::other("no space\x1b[2J left\n");
             tracing::warn!(path = %"a/b", needed_bytes = 5, %error, "cannot save the table");
             tracing::error!("a disk thread does not take jobs");
+            tracing::warn!(way_out = "another state folder", "cannot use x");
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         let first = "warning: cannot save the table: no space\\u{1b}[2J left\\n (path a/b, needed bytes 5)";
-        assert_eq!(text, format!("{first}\nerror: a disk thread does not take jobs\n"));
+        let last = "warning: cannot use x (--state-dir names another folder)";
+        assert_eq!(text, format!("{first}\nerror: a disk thread does not take jobs\n{last}\n"));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanDuration};
-use magnes::session::{Phase, Progress};
+use magnes::session::{Phase, Progress, Search, Stall};
 use serde_json::{Value, json};
 
 use super::print::{fit, width};
@@ -56,6 +56,14 @@ pub(super) fn fields(progress: &Progress, stall: Option<&str>) -> Value {
         "dht_nodes": progress.dht_nodes,
         "reason": stall,
     })
+}
+
+/// Why nothing moves, and the option that may help.
+pub(super) fn stall_text(stall: &Stall) -> String {
+    match stall.search {
+        Some(Search::Private | Search::NoDht) => format!("{stall}: give --peer"),
+        _ => stall.to_string(),
+    }
 }
 
 /// One thing that is said about a torrent.
@@ -167,18 +175,12 @@ mod tests {
     const STALL: &str = "no peers found yet: it is private, the DHT is not used: give --peer";
 
     fn progress(phase: Phase, total: Option<u64>) -> Progress {
-        Progress {
-            phase,
-            name: Some("名前".repeat(100)),
-            bytes_done: 123_456_789,
-            bytes_total: total,
-            down_bps: 123_456_789,
-            up_bps: 12_345_678,
-            uploaded: 1 << 50,
-            peers: 1_000,
-            dht_nodes: 100,
-            stall: None,
-        }
+        let mut progress = Progress::new(phase);
+        progress.name = Some("名前".repeat(100));
+        (progress.bytes_done, progress.bytes_total) = (123_456_789, total);
+        (progress.down_bps, progress.up_bps, progress.uploaded) = (123_456_789, 12_345_678, 1 << 50);
+        (progress.peers, progress.dht_nodes) = (1_000, 100);
+        progress
     }
 
     #[test]

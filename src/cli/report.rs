@@ -106,7 +106,7 @@ impl Reporter {
 
     /// How far the torrent is. Told as often as the style wants.
     pub(crate) fn progress(&mut self, now: &Progress) {
-        let stall = now.stall.as_ref().map(ToString::to_string);
+        let stall = now.stall.as_ref().map(progress::stall_text);
         let changed = self.phase != Some(now.phase) || self.stall != stall;
         let due = |interval| self.told.is_none_or(|told| told.elapsed() >= interval);
         match &self.style {

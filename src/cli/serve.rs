@@ -11,6 +11,7 @@ use tokio::runtime;
 use super::Outcome;
 use super::args::ReportArgs;
 use super::exit::{Exit, Failure};
+use super::progress::stall_text;
 use super::report::Reporter;
 use super::signals::{Signal, Signals};
 
@@ -209,7 +210,7 @@ fn exit_for(signal: Signal, goal: Goal, completed: bool) -> Exit {
 
 fn report_event(event: &TorrentEvent, reporter: &mut Reporter) {
     match event {
-        TorrentEvent::Metadata { name, bytes, pieces, files } => reporter.metadata(name, *bytes, *pieces, *files),
+        TorrentEvent::Metadata { name, bytes, pieces, files, .. } => reporter.metadata(name, *bytes, *pieces, *files),
         TorrentEvent::PieceFailed { piece, blamed } => reporter.piece_failed(piece.get(), blamed),
         TorrentEvent::PeerBanned { addr, reason } => reporter.line(&format!("banned {addr}: {reason}")),
         _ => {}
@@ -219,7 +220,7 @@ fn report_event(event: &TorrentEvent, reporter: &mut Reporter) {
 fn timed_out(timeout: Option<Duration>, last: Option<&Progress>) -> Failure {
     let seconds = timeout.unwrap_or_default().as_secs();
     let stall = last.and_then(|progress| progress.stall.as_ref());
-    let reason = stall.map(|stall| format!(": {stall}")).unwrap_or_default();
+    let reason = stall.map(|stall| format!(": {}", stall_text(stall))).unwrap_or_default();
     Failure::new(Exit::TimedOut, format!("not complete after {seconds} s{reason}; what was downloaded is kept"))
 }
 

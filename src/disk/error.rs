@@ -40,7 +40,7 @@ pub enum DiskError {
     /// A file stands there that is longer than the torrent's.
     #[error(
         "{path} has {len} bytes, {expected} were expected: it is another file and was left alone; move it away, use another \
-             folder, or replace it with `get --overwrite`"
+             folder, or replace it"
     )]
     TooLong {
         /// The file.
@@ -53,7 +53,7 @@ pub enum DiskError {
     /// A file stands there that is not known to be the torrent's.
     #[error(
         "{path} stands there already and shares no piece with the torrent: it may be your own and was left alone; use another \
-             folder, move it away, or replace it with `get --overwrite`"
+             folder, move it away, or replace it"
     )]
     Foreign {
         /// The file.

@@ -25,5 +25,5 @@ mod torrent_task;
 pub(crate) use disk::DiskPool;
 pub(crate) use files::FilesConfig;
 pub(crate) use listen::{Bound, Listener, bind};
-pub(crate) use mail::{Control, RouteRequest, TorrentMail, TorrentMailbox, channel_of_routes};
-pub(crate) use torrent_task::{TorrentTask, TorrentTaskConfig};
+pub(crate) use mail::{Control, RouteRequest, TorrentMail, channel_of_routes};
+pub(crate) use torrent_task::{TorrentParts, TorrentTask, TorrentTaskConfig};

@@ -20,7 +20,7 @@ use super::peer_task::{self, arm};
 use crate::model::InfoHash;
 use crate::storage::StateLock;
 use crate::swarm::{CloseCause, PeerKey};
-use crate::torrent::{Output, Progress, Torrent, TorrentConfig, TorrentEvent, TorrentState};
+use crate::torrent::{Output, Phase, Progress, Torrent, TorrentConfig, TorrentEvent, TorrentState};
 
 /// Mails handled before the outputs are carried out.
 const MAILS_PER_TURN: usize = 64;
@@ -38,9 +38,10 @@ pub(crate) struct TorrentTaskConfig {
     pub(crate) seed: [u8; 32],
 }
 
-/// What the session keeps of a torrent.
-#[derive(Debug)]
+/// What the session and its handles keep of a torrent.
+#[derive(Debug, Clone)]
 pub(crate) struct TorrentParts {
+    pub(crate) info_hash: InfoHash,
     pub(crate) mailbox: TorrentMailbox,
     pub(crate) state: watch::Receiver<TorrentState>,
     pub(crate) events: broadcast::WeakSender<TorrentEvent>,
@@ -79,12 +80,12 @@ impl TorrentTask {
         let TorrentTaskConfig { torrent, files, lock, dht, serving, seed } = config;
         let (mailbox, inbox) = channel_of_torrent();
         let (events, _) = broadcast::channel(TORRENT_EVENTS_MAX);
-        let (state, state_reader) = watch::channel(TorrentState {
-            progress: Progress::starting(torrent.name.clone(), torrent.info.is_some()),
-            error: None,
-        });
-        let parts = TorrentParts { mailbox: mailbox.clone(), state: state_reader, events: events.downgrade() };
+        let phase = if torrent.info.is_some() { Phase::Checking } else { Phase::Metadata };
+        let progress = Progress { name: torrent.name.clone(), ..Progress::new(phase) };
+        let (state, state_reader) = watch::channel(TorrentState { progress, error: None });
         let info_hash = torrent.info_hash;
+        let events_weak = events.downgrade();
+        let parts = TorrentParts { info_hash, mailbox: mailbox.clone(), state: state_reader, events: events_weak };
         let task = Self {
             torrent: Torrent::new(torrent, seed, Instant::now()),
             info_hash,

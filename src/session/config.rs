@@ -8,6 +8,7 @@ use crate::storage::ExistingData;
 
 /// How a session listens, finds peers and uses the machine.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Config {
     /// Addresses to listen on, TCP and UDP with one port number each. Port 0 picks a free port. Empty: every IPv4
     /// and, where the machine has it, every IPv6 address on a free port.
@@ -21,9 +22,9 @@ pub struct Config {
     pub bootstrap: Option<Vec<String>>,
     /// Folder of the resume files and of the DHT's table. `None`: nothing is kept between sessions.
     pub state_dir: Option<PathBuf>,
-    /// Threads that write, read and hash.
+    /// Threads that write, read and hash; one at least.
     pub disk_threads: usize,
-    /// Connections of one torrent at most.
+    /// Connections of one torrent at most; one at least.
     pub peers_max: usize,
 }
 
@@ -42,8 +43,60 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Listens on this address too. See [`Config::listen`](#structfield.listen).
+    #[must_use]
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen.push(addr);
+        self
+    }
+
+    /// Without a DHT.
+    #[must_use]
+    pub fn without_dht(mut self) -> Self {
+        self.dht = false;
+        self
+    }
+
+    /// Whether the session's DHT node answers queries.
+    #[must_use]
+    pub fn dht_mode(mut self, mode: NodeMode) -> Self {
+        self.dht_mode = mode;
+        self
+    }
+
+    /// Bootstraps from these hosts (`HOST:PORT`) instead of the built-in list; without any, from none.
+    #[must_use]
+    pub fn bootstrap(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.bootstrap = Some(hosts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Keeps resume files and the DHT's table in this folder.
+    #[must_use]
+    pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(folder.into());
+        self
+    }
+
+    /// Threads that write, read and hash; one at least.
+    #[must_use]
+    pub fn disk_threads(mut self, count: usize) -> Self {
+        self.disk_threads = count;
+        self
+    }
+
+    /// Connections of one torrent at most; one at least.
+    #[must_use]
+    pub fn peers_max(mut self, count: usize) -> Self {
+        self.peers_max = count;
+        self
+    }
+}
+
 /// How one torrent is added.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct AddOptions {
     /// Folder into which the torrent's file or folder goes.
     pub folder: PathBuf,
@@ -73,5 +126,39 @@ impl AddOptions {
             overwrite: false,
             portable_names: false,
         }
+    }
+    /// Dials this address at once, besides those that the magnet link names.
+    #[must_use]
+    pub fn peer(mut self, addr: impl Into<PeerAddr>) -> Self {
+        self.peers.push(addr.into());
+        self
+    }
+
+    /// Fetches these files only.
+    #[must_use]
+    pub fn files(mut self, files: FileSelection) -> Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// What is known of data that stand in the folder already.
+    #[must_use]
+    pub fn existing(mut self, existing: ExistingData) -> Self {
+        self.existing = existing;
+        self
+    }
+
+    /// Whether files that may be the user's own are written over. See [`AddOptions::overwrite`](#structfield.overwrite).
+    #[must_use]
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
+        self
+    }
+
+    /// Whether files get names that work on every system.
+    #[must_use]
+    pub fn portable_names(mut self, portable_names: bool) -> Self {
+        self.portable_names = portable_names;
+        self
     }
 }

@@ -9,7 +9,7 @@ use crate::model::InfoHash;
 #[non_exhaustive]
 pub enum StartError {
     /// An address to listen on that cannot be had.
-    #[error("cannot listen on {addr} (TCP and UDP): {source}; choose another with --listen, port 0 picks a free one")]
+    #[error("cannot listen on {addr} (TCP and UDP): {source}")]
     Bind {
         /// The address as it was asked for.
         addr: SocketAddr,
@@ -44,4 +44,25 @@ pub enum AddError {
     /// The session was shut down.
     #[error("the session is closed")]
     Closed,
+}
+
+/// Why a torrent could not be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// The torrent was removed already.
+    #[error("the torrent {0} is not in this session any more")]
+    NotFound(InfoHash),
+    /// The session was shut down.
+    #[error("the session is closed")]
+    Closed,
+}
+
+/// Why a torrent cannot be told what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// The torrent was removed, or its session was shut down.
+    #[error("the torrent {0} is gone: it was removed, or its session is closed")]
+    Gone(InfoHash),
 }

@@ -7,28 +7,33 @@
 
 mod config;
 mod error;
+mod events;
 mod handle;
 mod source;
 mod state;
-
+mod streams;
 mod task;
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
 
 use magnes_dht::Dht;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use crate::storage::ExistingData;
 pub use crate::torrent::{Phase, Progress, Search, Stall, TorrentError, TorrentEvent};
 pub use config::{AddOptions, Config};
-pub use error::{AddError, StartError};
-pub use handle::{EventStream, ProgressStream, TorrentHandle};
+pub use error::{AddError, ControlError, RemoveError, StartError};
+pub use events::SessionEvent;
+pub use handle::TorrentHandle;
 pub use magnes_dht::NodeMode;
 pub use source::TorrentSource;
-
+pub use streams::{EventStream, ProgressStream, SessionEventStream};
 pub use task::BOOTSTRAP;
-use task::{AddRequest, Command};
+
+use crate::engine::TorrentParts;
+use crate::model::InfoHash;
+use task::{AddRequest, Command, Torrents};
 
 /// A running session. Dropping it stops everything without saving; [`Session::shutdown`] saves and leaves politely.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct Session {
     local_addrs: Vec<SocketAddr>,
     dht: Option<Dht>,
     listening: watch::Receiver<bool>,
+    torrents: watch::Receiver<Torrents>,
+    events: broadcast::WeakSender<SessionEvent>,
 }
 
 impl Session {
@@ -56,6 +63,8 @@ impl Session {
             local_addrs: started.local_addrs,
             dht: started.dht,
             listening: started.listening,
+            torrents: started.torrents,
+            events: started.events,
         })
     }
 
@@ -79,13 +88,35 @@ impl Session {
     /// Adds a torrent and starts it.
     ///
     /// # Errors
-    /// [`AddError::Duplicate`] when the session has it already.
+    /// [`AddError::Duplicate`] when the session has it already, [`AddError::InUse`] when another process has it in the same
+    /// folder, [`AddError::Closed`] when the session's thread is gone.
     pub async fn add(&self, source: impl Into<TorrentSource>, options: AddOptions) -> Result<TorrentHandle, AddError> {
         let (reply, added) = oneshot::channel();
         let request = AddRequest { source: source.into(), options, reply };
         self.commands.send(Command::Add(Box::new(request))).await.map_err(|_| AddError::Closed)?;
         let parts = added.await.map_err(|_| AddError::Closed)??;
-        Ok(TorrentHandle::new(parts, self.commands.clone()))
+        Ok(self.handle(parts))
+    }
+
+    /// The torrents of the session, those that failed included, by their info hashes.
+    pub fn torrents(&self) -> Vec<TorrentHandle> {
+        self.torrents.borrow().values().map(|parts| self.handle(parts.clone())).collect()
+    }
+
+    /// The torrent with this info hash, if the session has it.
+    pub fn torrent(&self, info_hash: &InfoHash) -> Option<TorrentHandle> {
+        let parts = self.torrents.borrow().get(info_hash).cloned()?;
+        Some(self.handle(parts))
+    }
+
+    /// What happens in the session and to all its torrents from here on. Nothing that happens to a torrent that is added
+    /// later is missed.
+    pub fn events(&self) -> SessionEventStream {
+        SessionEventStream::new(self.events.upgrade().map(|events| events.subscribe()))
+    }
+
+    fn handle(&self, parts: TorrentParts) -> TorrentHandle {
+        TorrentHandle::new(parts, self.commands.downgrade())
     }
 
     /// Saves what is to be kept, closes every connection and ends the session's threads.

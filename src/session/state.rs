@@ -7,6 +7,10 @@ use super::error::AddError;
 use crate::model::InfoHash;
 use crate::storage::{LockError, StateLock};
 
+/// What warnings name as their way out, in the field `way_out`.
+const ANOTHER_FOLDER: &str = "another state folder";
+const OWN_FOLDER: &str = "a state folder of its own";
+
 /// The state folder of a session.
 #[derive(Debug)]
 pub(super) struct StateDir {
@@ -30,8 +34,8 @@ impl StateDir {
             Err(error) => {
                 let folder = folder.display();
                 tracing::warn!(
-                    "cannot use {folder} as the state folder: {error}; nothing is kept between sessions (--state-dir \
-                     names another folder)"
+                    way_out = ANOTHER_FOLDER,
+                    "cannot use {folder} as the state folder: {error}; nothing is kept between sessions"
                 );
                 None
             }
@@ -65,7 +69,8 @@ impl StateDir {
             }
             Err(LockError::Held { note, .. }) => {
                 tracing::warn!(
-                    "another process has this torrent in {note}: no resume file is kept for this one (--state-dir names a folder of its own)"
+                    way_out = OWN_FOLDER,
+                    "another process has this torrent in {note}: no resume file is kept for this one"
                 );
                 return Ok(None);
             }
@@ -77,7 +82,7 @@ impl StateDir {
 
 fn or_without(lock: Result<StateLock, LockError>) -> Option<StateLock> {
     let told = |error: &LockError| {
-        tracing::warn!("{error}; other processes are not kept from the same state (--state-dir names another folder)");
+        tracing::warn!(way_out = ANOTHER_FOLDER, "{error}; other processes are not kept from the same state");
     };
     lock.inspect_err(told).ok()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder};
 use std::time::Duration;
 
 use magnes_dht::{Dht, NodeConfig};
@@ -13,23 +13,26 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::runtime;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
 use tokio::time::timeout;
 
 use super::config::{AddOptions, Config};
-use super::error::{AddError, StartError};
+use super::error::{AddError, RemoveError, StartError};
+use super::events::{Readers, SessionEvent, relay};
 use super::source::TorrentSource;
 use super::state::{Kept, StateDir};
 use crate::engine::{
-    Bound, Control, DiskPool, FilesConfig, Listener, RouteRequest, TorrentMail, TorrentMailbox, TorrentTask,
+    Bound, Control, DiskPool, FilesConfig, Listener, RouteRequest, TorrentMail, TorrentParts, TorrentTask,
     TorrentTaskConfig, bind, channel_of_routes,
 };
 use crate::model::{InfoHash, PeerId};
 use crate::storage::{WorkerConfig, connections_max};
-use crate::torrent::{TorrentConfig, TorrentEvent, TorrentState, link_config};
+use crate::torrent::{TorrentConfig, link_config};
 
 /// Commands that may wait for the network thread.
 const COMMANDS_MAX: usize = 64;
+/// Events that a slow reader of the session may lag behind.
+const EVENTS_MAX: usize = 4096;
 /// How long the torrents may take to save and leave.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
 /// DHT nodes to begin with when nothing else is said; reported alive in 2026.
@@ -40,7 +43,7 @@ pub const BOOTSTRAP: [&str; 3] =
 #[derive(Debug)]
 pub(super) enum Command {
     Add(Box<AddRequest>),
-    Remove { info_hash: InfoHash, done: oneshot::Sender<()> },
+    Remove { parts: TorrentParts, done: oneshot::Sender<Result<(), RemoveError>> },
     Shutdown { done: oneshot::Sender<()> },
 }
 
@@ -48,17 +51,11 @@ pub(super) enum Command {
 pub(super) struct AddRequest {
     pub(super) source: TorrentSource,
     pub(super) options: AddOptions,
-    pub(super) reply: oneshot::Sender<Result<HandleParts, AddError>>,
+    pub(super) reply: oneshot::Sender<Result<TorrentParts, AddError>>,
 }
 
-/// What a public handle of a torrent is made of.
-#[derive(Debug)]
-pub(super) struct HandleParts {
-    pub(super) info_hash: InfoHash,
-    pub(super) mailbox: TorrentMailbox,
-    pub(super) state: watch::Receiver<TorrentState>,
-    pub(super) events: broadcast::WeakSender<TorrentEvent>,
-}
+/// The torrents of a session.
+pub(super) type Torrents = BTreeMap<InfoHash, TorrentParts>;
 
 /// What a session knows of its thread once it runs.
 #[derive(Debug)]
@@ -68,12 +65,15 @@ pub(super) struct Started {
     pub(super) dht: Option<Dht>,
     /// Whether peers can connect.
     pub(super) listening: watch::Receiver<bool>,
+    pub(super) torrents: watch::Receiver<Torrents>,
+    /// Weak: the thread alone keeps the events going.
+    pub(super) events: broadcast::WeakSender<SessionEvent>,
 }
 
 type StartReply = oneshot::Receiver<Result<Started, StartError>>;
 
 /// Starts the network thread; it answers once its sockets are bound.
-pub(super) fn spawn(config: Config) -> Result<(JoinHandle<()>, StartReply), StartError> {
+pub(super) fn spawn(config: Config) -> Result<(thread::JoinHandle<()>, StartReply), StartError> {
     let (reply, started) = oneshot::channel();
     let thread = Builder::new()
         .name("magnes-net".into())
@@ -87,23 +87,26 @@ pub(super) fn spawn(config: Config) -> Result<(JoinHandle<()>, StartReply), Star
                 }
             };
             let local = LocalSet::new();
-            local.block_on(&runtime, run(config, reply));
+            let done = local.block_on(&runtime, run(config, reply));
             drop(local);
             // Whatever was to be saved is; a resolver that nobody waits for any more may take its time.
             runtime.shutdown_background();
+            // Last, so that whoever joins the thread does not wait for it.
+            let _ = done.map(|done| done.send(()));
         })
         .map_err(StartError::System)?;
     Ok((thread, started))
 }
 
-async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>) {
+/// Runs the session until it is shut down, and returns who waits for that, or until it is dropped.
+async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>) -> Option<oneshot::Sender<()>> {
     let (commands_sender, mut commands) = mpsc::channel(COMMANDS_MAX);
     let (routes_sender, mut routes) = channel_of_routes();
     let mut task = match SessionTask::start(config, routes_sender).await {
         Ok(task) => task,
         Err(error) => {
             let _ = reply.send(Err(error));
-            return;
+            return None;
         }
     };
     let local_addrs = task.local_addrs.clone();
@@ -112,23 +115,23 @@ async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>
         local_addrs,
         dht: task.dht.clone(),
         listening: task.listening.subscribe(),
+        torrents: task.torrents.subscribe(),
+        events: task.readers.0.downgrade(),
     };
     if reply.send(Ok(started)).is_err() {
-        return;
+        return None;
     }
     let serving = task.serving.clone();
-    loop {
+    let done = loop {
         tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Add(request)) => task.add(*request),
-                Some(Command::Remove { info_hash, done }) => task.remove(&info_hash, done),
+                Some(Command::Remove { parts, done }) => task.remove(&parts, done),
                 Some(Command::Shutdown { done }) => {
                     task.shutdown().await;
-                    drop(task);
-                    let _ = done.send(());
-                    return;
+                    break Some(done);
                 }
-                None => return,
+                None => break None,
             },
             Some(request) = routes.recv() => task.route(request),
             () = serving.notified() => {
@@ -137,7 +140,10 @@ async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>
             }
             Some(_) = task.torrent_tasks.join_next() => {}
         }
-    }
+    };
+    // A torrent keeps the disk threads going, and what is dropped next waits for those.
+    task.torrent_tasks.shutdown().await;
+    done
 }
 
 struct SessionTask {
@@ -145,8 +151,11 @@ struct SessionTask {
     state: Option<StateDir>,
     /// Locked as long as the DHT runs.
     _table: Option<Kept>,
-    torrents: BTreeMap<InfoHash, TorrentMailbox>,
+    torrents: watch::Sender<Torrents>,
+    readers: Readers,
     torrent_tasks: JoinSet<()>,
+    /// Each tells the session's readers of one torrent, until that is gone.
+    relays: BTreeMap<InfoHash, JoinHandle<()>>,
     disk: DiskPool,
     dht: Option<Dht>,
     local_addrs: Vec<SocketAddr>,
@@ -183,8 +192,10 @@ impl SessionTask {
             config,
             state,
             _table: table,
-            torrents: BTreeMap::new(),
+            torrents: watch::Sender::new(Torrents::new()),
+            readers: Readers(broadcast::Sender::new(EVENTS_MAX)),
             torrent_tasks: JoinSet::new(),
+            relays: BTreeMap::new(),
             disk,
             dht,
             local_addrs,
@@ -202,7 +213,7 @@ impl SessionTask {
     fn add(&mut self, request: AddRequest) {
         let AddRequest { source, options, reply } = request;
         let info_hash = source.info_hash();
-        if self.torrents.contains_key(&info_hash) {
+        if self.torrents.borrow().contains_key(&info_hash) {
             let _ = reply.send(Err(AddError::Duplicate(info_hash)));
             return;
         }
@@ -216,8 +227,12 @@ impl SessionTask {
         };
         let config = self.torrent_config(source, options, kept);
         let (task, parts) = TorrentTask::new(config, &self.disk);
-        let parts = HandleParts { info_hash, mailbox: parts.mailbox, state: parts.state, events: parts.events };
-        self.torrents.insert(info_hash, parts.mailbox.clone());
+        self.readers.tell(SessionEvent::Added { info_hash });
+        if let Some(events) = parts.events.upgrade() {
+            let relay = relay(parts.clone(), events.subscribe(), self.readers.clone());
+            self.relays.insert(info_hash, spawn_local(relay));
+        }
+        self.torrents.send_modify(|torrents| drop(torrents.insert(info_hash, parts.clone())));
         self.torrent_tasks.spawn_local(task.run());
         if reply.send(Ok(parts)).is_err() {
             tracing::debug!(%info_hash, "nobody waits for the torrent that was added");
@@ -263,17 +278,35 @@ impl SessionTask {
         TorrentTaskConfig { torrent, files, lock, dht: self.dht.clone(), serving: self.serving.clone(), seed }
     }
 
-    fn remove(&mut self, info_hash: &InfoHash, done: oneshot::Sender<()>) {
-        let Some(mailbox) = self.torrents.remove(info_hash) else { return };
-        tokio::task::spawn_local(async move {
-            // A mailbox that is closed belongs to a torrent that is gone: `done` is dropped with the mail.
-            let _ = mailbox.send(TorrentMail::Control(Control::Stop { done })).await;
+    /// A torrent that was added again since is another.
+    fn remove(&mut self, parts: &TorrentParts, done: oneshot::Sender<Result<(), RemoveError>>) {
+        let info_hash = parts.info_hash;
+        let is_here = |torrent: &TorrentParts| torrent.mailbox.same_channel(&parts.mailbox);
+        if !self.torrents.borrow().get(&info_hash).is_some_and(is_here) {
+            let _ = done.send(Err(RemoveError::NotFound(info_hash)));
+            return;
+        }
+        self.torrents.send_modify(|torrents| drop(torrents.remove(&info_hash)));
+        let (mailbox, readers, relay) = (parts.mailbox.clone(), self.readers.clone(), self.relays.remove(&info_hash));
+        spawn_local(async move {
+            let (stop, stopped) = oneshot::channel();
+            // A mailbox that is closed belongs to a torrent that is gone already.
+            if mailbox.send(TorrentMail::Control(Control::Stop { done: stop })).await.is_ok() {
+                let _ = stopped.await;
+            }
+            // What happened to it is told before that it is gone.
+            if let Some(relay) = relay {
+                let _ = relay.await;
+            }
+            readers.tell(SessionEvent::Removed { info_hash });
+            // Whoever asked may have lost patience.
+            let _ = done.send(Ok(()));
         });
     }
 
     fn route(&self, request: RouteRequest) {
-        if let Some(mailbox) = self.torrents.get(&request.info_hash) {
-            let _ = request.reply.send(mailbox.clone());
+        if let Some(torrent) = self.torrents.borrow().get(&request.info_hash) {
+            let _ = request.reply.send(torrent.mailbox.clone());
         }
     }
 
@@ -298,9 +331,9 @@ impl SessionTask {
     async fn shutdown(&mut self) {
         self.listeners.abort_all();
         let mut stopping = Vec::new();
-        for mailbox in std::mem::take(&mut self.torrents).into_values() {
+        for torrent in self.torrents.send_replace(Torrents::new()).into_values() {
             let (done, stopped) = oneshot::channel();
-            if mailbox.send(TorrentMail::Control(Control::Stop { done })).await.is_ok() {
+            if torrent.mailbox.send(TorrentMail::Control(Control::Stop { done })).await.is_ok() {
                 stopping.push(stopped);
             }
         }

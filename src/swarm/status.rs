@@ -4,6 +4,7 @@ use super::event::BanReason;
 
 /// How far a torrent is, and why it does not move when it does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// Whether the metadata are known.
     pub has_metadata: bool,

@@ -20,7 +20,7 @@ pub enum TorrentError {
         source: ParseMetainfoError,
     },
     /// A thread that reads and writes files ended, which is a fault of ours.
-    #[error("a disk thread ended; run the same command again to resume")]
+    #[error("a disk thread ended")]
     DiskThread,
     /// The session was shut down, or the torrent was removed.
     #[error("the torrent was stopped")]

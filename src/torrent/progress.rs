@@ -7,8 +7,9 @@ use super::error::TorrentError;
 use crate::model::PieceIndex;
 use crate::swarm::{BanReason, Reason};
 
-/// How far a torrent is, once a second and whenever its phase changes.
+/// How far a torrent is.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Progress {
     /// What the torrent is doing.
     pub phase: Phase,
@@ -33,11 +34,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A torrent of which nothing has happened yet.
-    pub fn starting(name: Option<String>, has_metadata: bool) -> Self {
+    /// A torrent in this phase, of which nothing else is known.
+    pub fn new(phase: Phase) -> Self {
         Self {
-            phase: if has_metadata { Phase::Checking } else { Phase::Metadata },
-            name,
+            phase,
+            name: None,
             bytes_done: 0,
             bytes_total: None,
             down_bps: 0,
@@ -70,6 +71,7 @@ pub enum Phase {
 
 /// Why nothing moves.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Stall {
     /// The torrent's own reason.
     pub reason: Reason,
@@ -96,8 +98,8 @@ impl fmt::Display for Search {
         match self {
             Self::Dht(readiness) => readiness.fmt(f),
             Self::Offline => f.write_str("no bootstrap host is found, this machine seems to be offline"),
-            Self::Private => f.write_str("it is private, the DHT is not used: give --peer"),
-            Self::NoDht => f.write_str("the DHT is not used: give --peer"),
+            Self::Private => f.write_str("it is private, the DHT is not used"),
+            Self::NoDht => f.write_str("the DHT is not used"),
         }
     }
 }
@@ -116,6 +118,7 @@ impl fmt::Display for Stall {
 #[non_exhaustive]
 pub enum TorrentEvent {
     /// The metadata are known and valid.
+    #[non_exhaustive]
     Metadata {
         /// Name of the file or folder.
         name: String,
@@ -139,6 +142,11 @@ pub enum TorrentEvent {
         addr: SocketAddr,
         /// What it did.
         reason: BanReason,
+    },
+    /// The reader was too slow: so many of the oldest events are gone.
+    Missed {
+        /// How many.
+        events: u64,
     },
 }
 

@@ -88,6 +88,7 @@ pub enum LinkEvent {
 
 /// Counts of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LinkStats {
     /// Bytes received, of all kinds.
     pub received_bytes: u64,
