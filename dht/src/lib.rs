@@ -19,8 +19,9 @@ mod traffic;
 
 #[cfg(feature = "tokio")]
 pub use driver::{
-    AnnounceGuard, AnnounceOutcome, BootstrapHost, BootstrapState, Closed, Dht, DhtBuilder, ItemStream, KeptStream,
-    LookupStream, OperationError, PeerStream, PutGuard, SampleStream, SpawnError, TraceStream, is_unresolved,
+    AnnounceGuard, AnnounceOutcome, BootstrapHost, BootstrapState, Closed, Dht, DhtBuilder, DhtStatus, ItemStream,
+    KeptStream, LookupStream, OperationError, PeerStream, PutGuard, SampleStream, SpawnError, TraceStream,
+    is_unresolved,
 };
 pub use event::{
     Conflict, Event, GetOutcome, Hop, LookupOutcome, NodeSamples, NotReady, OperationId, Output, PingAnswer,

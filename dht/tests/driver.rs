@@ -189,6 +189,22 @@ async fn a_node_answers_a_ping_with_its_id() {
 }
 
 #[tokio::test]
+async fn whoever_watches_a_node_sees_what_changes_and_its_end() {
+    let router = spawn(builder(1)).await;
+    let mut status = router.status();
+    assert_eq!((status.borrow().is_ready(), status.borrow().contacts), (false, 0));
+    let node = spawn(builder(2).bootstrap(router.local_addrs()[0])).await;
+    soon(status.wait_for(|status| status.is_ready() && status.contacts == 1)).await.expect("not closed");
+    soon(node.shutdown()).await;
+    assert!(!status.has_changed().expect("not closed"), "nothing happens");
+    soon(router.shutdown()).await;
+    assert!(soon(status.changed()).await.is_err());
+
+    let lost = spawn(builder(3).bootstrap("nowhere.invalid:6881")).await;
+    soon(lost.status().wait_for(|status| status.is_offline && !status.is_ready())).await.expect("not closed");
+}
+
+#[tokio::test]
 async fn a_closed_node_says_so() {
     let node = spawn(builder(1)).await;
     let other = node.clone();

@@ -1,17 +1,12 @@
 //! The DHT as a torrent uses it: searches, and our own announce.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use magnes_dht::{AnnounceGuard, AnnouncePort, Closed, Dht, PeerRole, PeerStream, Readiness, is_unresolved};
-use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use magnes_dht::{AnnounceGuard, AnnouncePort, Dht, DhtStatus, PeerRole, PeerStream};
+use tokio::sync::watch;
 
 use crate::model::InfoHash;
 use crate::torrent::DhtState;
-
-/// How often the DHT is asked how it is.
-const STATE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the DHT has to say.
 #[derive(Debug)]
@@ -30,18 +25,17 @@ pub(super) struct Discovery {
     dht: Dht,
     info_hash: InfoHash,
     search: Option<PeerStream>,
-    ticks: Interval,
-    /// The question under way of how the DHT is. Something else may happen meanwhile without it being lost.
-    states: JoinSet<Result<DhtState, Closed>>,
+    status: watch::Receiver<DhtStatus>,
     /// Keeps us announced.
     announce: Option<AnnounceGuard>,
 }
 
 impl Discovery {
     pub(super) fn new(dht: Dht, info_hash: InfoHash) -> Self {
-        let mut ticks = interval(STATE_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { dht, info_hash, search: None, ticks, states: JoinSet::new(), announce: None }
+        let mut status = dht.status();
+        // As it is from the start, too.
+        status.mark_changed();
+        Self { dht, info_hash, search: None, status, announce: None }
     }
 
     /// Keeps us announced from here on. TCP and UDP share a port number, so the port that is announced is the one our
@@ -71,7 +65,7 @@ impl Discovery {
                     Found::End
                 }
             },
-            state = next_state(&mut self.ticks, &mut self.states, &self.dht) => state,
+            state = next_state(&mut self.status) => Found::State(state),
         }
     }
 }
@@ -84,20 +78,11 @@ async fn next_peers(search: &mut Option<PeerStream>) -> Option<Vec<SocketAddr>> 
     }
 }
 
-async fn next_state(ticks: &mut Interval, states: &mut JoinSet<Result<DhtState, Closed>>, dht: &Dht) -> Found {
-    if states.is_empty() {
-        ticks.tick().await;
-        states.spawn_local(state_of(dht.clone()));
+/// Waits for ever once the node is shut down: there is nothing more to say.
+async fn next_state(status: &mut watch::Receiver<DhtStatus>) -> DhtState {
+    if status.changed().await.is_err() {
+        std::future::pending().await
     }
-    match states.join_next().await {
-        Some(Ok(Ok(state))) => Found::State(state),
-        // The node is shut down: there is nothing more to say.
-        _ => std::future::pending().await,
-    }
-}
-
-async fn state_of(dht: Dht) -> Result<DhtState, Closed> {
-    let (readiness, stats) = (dht.readiness().await?, dht.stats().await?);
-    let is_offline = !matches!(readiness, Readiness::Ready) && is_unresolved(&dht.bootstrap_hosts().await?);
-    Ok(DhtState { readiness, is_offline, contacts: stats.contacts })
+    let DhtStatus { readiness, is_offline, contacts, .. } = *status.borrow_and_update();
+    DhtState { readiness, is_offline, contacts }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::resolve::Resolution;
-use crate::{Node, RouterState};
+use crate::{Node, Readiness, RouterState};
 
 /// How long a host may take before it is said that nothing comes of it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,6 +46,25 @@ pub enum BootstrapState {
 pub fn is_unresolved(hosts: &[BootstrapHost]) -> bool {
     let is_lost = |host: &BootstrapHost| matches!(host.state, BootstrapState::NotFound { .. });
     !hosts.is_empty() && hosts.iter().all(is_lost)
+}
+
+/// How a node is, for whoever watches it: [`Dht::status`](super::Dht::status).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DhtStatus {
+    /// Whether lookups can succeed, and why not.
+    pub readiness: Readiness,
+    /// Whether the machine seems to have no network: no node answers, and the name of no bootstrap host is found.
+    pub is_offline: bool,
+    /// Contacts in the tables.
+    pub contacts: usize,
+}
+
+impl DhtStatus {
+    /// Whether lookups can succeed.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.readiness, Readiness::Ready)
+    }
 }
 
 impl BootstrapState {
@@ -108,6 +127,15 @@ impl Hosts {
             Resolved::Found(addrs) => addrs,
             _ => &[],
         }
+    }
+
+    /// How the node is.
+    pub(super) fn status(&self, node: &Node) -> DhtStatus {
+        let readiness = node.readiness();
+        let is_lost = |host: &Host| matches!(host.resolved, Resolved::Failed(_));
+        let is_offline =
+            !matches!(readiness, Readiness::Ready) && !self.hosts.is_empty() && self.hosts.iter().all(is_lost);
+        DhtStatus { readiness, is_offline, contacts: node.contacts() }
     }
 
     /// Whether there is a host of which nothing is known to have come so far.

@@ -38,8 +38,6 @@ pub(super) enum Command {
 pub(super) enum Question {
     Stats(oneshot::Sender<Stats>),
     Readiness(oneshot::Sender<Readiness>),
-    /// Answered when the node is ready.
-    Ready(oneshot::Sender<()>),
     NodeIds(oneshot::Sender<Vec<NodeId>>),
     BootstrapHosts(oneshot::Sender<Vec<BootstrapHost>>),
     Snapshot(oneshot::Sender<Vec<u8>>),

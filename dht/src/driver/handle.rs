@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 
-use super::bootstrap::BootstrapHost;
+use super::bootstrap::{BootstrapHost, DhtStatus};
 use super::command::{Command, Question};
 use super::streams::{self, AnnounceGuard, ItemStream, PeerStream, PutGuard, SampleStream, TraceStream};
 use super::subscription::{Closed, OperationError, Shared, Subscription};
@@ -243,6 +243,12 @@ impl Dht {
         self.shared.send(Command::AddNode(addr));
     }
 
+    /// How the node is: readiness at once when it changes, the rest a few times per second at most, and only when it
+    /// changes. The channel closes with the node.
+    pub fn status(&self) -> watch::Receiver<DhtStatus> {
+        self.shared.status.clone()
+    }
+
     /// Numbers about the node.
     pub async fn stats(&self) -> Result<Stats, Closed> {
         self.ask(Question::Stats).await
@@ -255,7 +261,8 @@ impl Dht {
 
     /// Returns once lookups can succeed.
     pub async fn ready(&self) -> Result<(), Closed> {
-        self.ask(Question::Ready).await
+        let mut status = self.status();
+        status.wait_for(DhtStatus::is_ready).await.map(drop).map_err(|_| Closed)
     }
 
     /// How it goes with the hosts that the node was told to begin with.

@@ -22,7 +22,7 @@ mod sys;
 mod task;
 mod unreachable;
 
-pub use bootstrap::{BootstrapHost, BootstrapState, is_unresolved};
+pub use bootstrap::{BootstrapHost, BootstrapState, DhtStatus, is_unresolved};
 pub use builder::{DhtBuilder, SpawnError};
 pub use handle::{AnnounceOutcome, Dht};
 pub use streams::{

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
+use super::bootstrap::DhtStatus;
 use super::command::{Command, OPERATION_EVENTS_MAX, Ticket};
 use crate::{Event, Request, RequestError};
 
@@ -30,6 +31,7 @@ pub enum OperationError {
 pub(super) struct Shared {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: broadcast::Sender<Event>,
+    pub(super) status: watch::Receiver<DhtStatus>,
     pub(super) local_addrs: Vec<SocketAddr>,
     pub(super) runtime: Handle,
     pub(super) ticket_next: AtomicU64,

@@ -9,19 +9,19 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Sleep;
+use tokio::time::{MissedTickBehavior, Sleep};
 
 use super::batch::{Inbox, Outbox};
-use super::bootstrap::Hosts;
+use super::bootstrap::{DhtStatus, Hosts};
 use super::command::{COMMANDS_MAX, Command, EventSender, Question, Ticket};
 use super::handle::Dht;
 use super::resolve::{Resolution, resolve};
 use super::state::StateFile;
 use super::subscription::Shared;
 use super::unreachable::{UNREACHABLE_MAX, watch};
-use crate::{Event, Node, NodeConfig, OperationId, Output, Readiness, SocketIndex};
+use crate::{Event, Node, NodeConfig, OperationId, Output, SocketIndex};
 
 /// How often the state file is written.
 const SAVE_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -35,8 +35,8 @@ const HOSTS_INTERVAL: Duration = Duration::from_secs(1);
 /// Events that a slow subscriber may leave unread before it misses some.
 const EVENTS_MAX: usize = 1024;
 
-/// Callers that wait for the node to become ready; more are told at once that they will not hear of it.
-const READY_WAITERS_MAX: usize = 1024;
+/// How soon counts that changed are shown again to those who watch the node.
+const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Batches taken from one socket before the others, the clock and the commands have their turn.
 const BATCHES_PER_TURN: usize = 4;
@@ -89,9 +89,11 @@ pub(super) async fn spawn(started: Started) -> io::Result<Dht> {
     }
     let (commands_sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
+    let (status, status_receiver) = watch::channel(hosts.status(&node));
     let shared = Shared {
         commands: commands_sender,
         events: events.clone(),
+        status: status_receiver,
         local_addrs,
         runtime: tokio::runtime::Handle::current(),
         ticket_next: AtomicU64::new(0),
@@ -104,7 +106,7 @@ pub(super) async fn spawn(started: Started) -> io::Result<Dht> {
         events,
         operations: BTreeMap::new(),
         tickets: BTreeMap::new(),
-        ready_waiters: Vec::new(),
+        status,
         hosts,
         watchers,
         state_file,
@@ -142,7 +144,7 @@ struct Task {
     events: broadcast::Sender<Event>,
     operations: BTreeMap<OperationId, (Ticket, EventSender)>,
     tickets: BTreeMap<Ticket, OperationId>,
-    ready_waiters: Vec<oneshot::Sender<()>>,
+    status: watch::Sender<DhtStatus>,
     hosts: Hosts,
     /// They hold the sockets too.
     watchers: JoinSet<()>,
@@ -162,10 +164,12 @@ impl Task {
         let mut save = tokio::time::interval_at(start + SAVE_FIRST, SAVE_INTERVAL);
         let mut look_at_hosts = tokio::time::interval_at(start + HOSTS_INTERVAL, HOSTS_INTERVAL);
         let mut hosts_wait = true;
+        let mut tell_counts = tokio::time::interval(STATUS_INTERVAL);
+        tell_counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_busy = false;
         let done = loop {
             self.flush().await;
-            self.tell_ready();
+            let counts_changed = self.tell_status();
             if std::mem::take(&mut is_busy) {
                 // Under full load the other tasks of this thread have their turn too.
                 tokio::task::yield_now().await;
@@ -189,6 +193,9 @@ impl Task {
                 _ = look_at_hosts.tick(), if hosts_wait => {
                     self.hosts.report(Instant::now(), &self.node);
                     hosts_wait = self.hosts.is_waiting(&self.node);
+                }
+                _ = tell_counts.tick(), if counts_changed => {
+                    self.status.send_replace(self.hosts.status(&self.node));
                 }
                 _ = save.tick() => self.begin_save(),
             }
@@ -309,21 +316,18 @@ impl Task {
             Question::NodeIds(answer) => drop(answer.send(self.node.node_ids())),
             Question::BootstrapHosts(answer) => drop(answer.send(self.hosts.list(&self.node))),
             Question::Snapshot(answer) => drop(answer.send(self.node.snapshot())),
-            Question::Ready(answer) => {
-                self.ready_waiters.retain(|waiter| !waiter.is_closed());
-                if self.ready_waiters.len() < READY_WAITERS_MAX {
-                    self.ready_waiters.push(answer);
-                }
-            }
         }
     }
 
-    fn tell_ready(&mut self) {
-        if !self.ready_waiters.is_empty() && matches!(self.node.readiness(), Readiness::Ready) {
-            for waiter in self.ready_waiters.drain(..) {
-                let _ = waiter.send(());
-            }
+    /// Shows those who watch the node at once that it got ready, or ceased to be, or lost its network. Returns whether
+    /// mere counts have changed.
+    fn tell_status(&self) -> bool {
+        let (status, shown) = (self.hosts.status(&self.node), *self.status.borrow());
+        if (status.is_ready(), status.is_offline) != (shown.is_ready(), shown.is_offline) {
+            self.status.send_replace(status);
+            return false;
         }
+        status != shown
     }
 
     /// Has the state saved beside everything else, unless the disk is still busy with the last time.

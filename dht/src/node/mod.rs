@@ -167,12 +167,17 @@ impl Node {
         let sum = |count: fn(&SocketState) -> usize| self.sockets.iter().map(count).sum();
         Stats {
             good_contacts: self.sockets.iter().map(|state| state.table.good(now)).sum(),
-            contacts: sum(|state| state.table.len()),
+            contacts: self.contacts(),
             stored_peers: sum(|state| state.peers.peers()),
             stored_items: sum(|state| state.items.len()),
             network_nodes: self.sockets.iter().filter_map(|state| state.size.nodes()).map(|nodes| nodes as u64).max(),
             ..self.stats
         }
+    }
+
+    /// Contacts in the tables.
+    pub fn contacts(&self) -> usize {
+        self.sockets.iter().map(|state| state.table.len()).sum()
     }
 
     /// Whether lookups can succeed, and why not.
