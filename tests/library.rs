@@ -117,6 +117,11 @@ async fn handles_of_a_torrent_that_is_gone_return_errors_and_do_not_touch_its_su
     let add = || session.add(metainfo.clone(), AddOptions::new(folder.path()));
     let first = add().await.unwrap();
     assert!(matches!(add().await, Err(AddError::Duplicate(duplicate)) if duplicate == hash));
+    let other = tempfile::tempdir().unwrap();
+    let twice = || session.add(InfoHash::new([7; 20]), AddOptions::new(other.path()));
+    let (one, two) = tokio::join!(twice(), twice());
+    assert!(matches!((one, two), (Ok(_), Err(AddError::Duplicate(_)))), "at the same time");
+    session.torrent(&InfoHash::new([7; 20])).unwrap().remove().await.unwrap();
     let stale = first.clone();
     first.resume().await.unwrap();
     first.pause().await.unwrap();

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at what it cannot have")]
 #![allow(clippy::disallowed_methods, reason = "the test reads the sources")]
 
+#[path = "tidy/blocking.rs"]
+mod blocking;
 #[path = "tidy/circles.rs"]
 mod circles;
 #[path = "tidy/lengths.rs"]
@@ -93,6 +95,7 @@ fn breaches(path: &str, text: &str) -> Vec<String> {
             tell(line, format!("imports `{module}`, which is not below it"));
         }
     }
+    found.extend(blocking::breaches(path, text));
     found
 }
 
@@ -307,6 +310,12 @@ fn every_rule_can_be_broken() {
         ("src/engine/a.rs", "let (a, b) = mpsc::unbounded_channel();"),
         ("src/engine/a.rs", "let (a, b) = mpsc::channel();"),
         ("src/engine/a.rs", "use std::sync::mpsc::{channel, Sender};"),
+        ("src/engine/a.rs", "fn a() {\n    spawn_blocking(move || b(1));\n    let lock = WriteLock::take(&layout);\n}"),
+        ("src/engine/a.rs", "let found = survey(&layout, existing, None);"),
+        ("src/session/a.rs", "let folder = target.canonicalize();"),
+        ("src/session/a.rs", "let state = folder.and_then(StateDir::open);"),
+        ("src/session/task.rs", "let kept = state.lock_resume(hash, &folder);"),
+        ("src/session/a.rs", "use std::fs;"),
     ];
     for (path, text) in bad {
         let found = breaches(path, text);
@@ -324,6 +333,14 @@ fn what_is_allowed_is_not_told() {
         ("src/engine/transport.rs", "use tokio::net::{TcpListener, TcpStream};"),
         ("dht/src/node/snapshot.rs", "use bincode::config;"),
         ("src/cli/a.rs", "use magnes::session::Config;"),
+        (
+            "src/engine/a.rs",
+            "use crate::storage::{Resume, settle};\njobs.spawn_blocking(move || settle(&layout, b()));",
+        ),
+        ("src/engine/a.rs", "fn settle(&self) { self.files.settle(layout, have) }"),
+        ("src/engine/files.rs", "fn look(config: &FilesConfig) {\n    survey(&layout)\n}"),
+        ("src/session/a.rs", "#[cfg(test)]\nmod tests {\n    std::fs::write(&file, b\"\").unwrap();"),
+        ("src/storage/a.rs", "let lock = WriteLock::take(&layout);"),
     ];
     for (path, text) in good {
         assert_eq!(breaches(path, text), Vec::<String>::new(), "{path}");

@@ -1,4 +1,5 @@
-//! The folder of what is kept between sessions. Other processes may use it at the same time.
+//! The folder of what is kept between sessions. Other processes may use it at the same time. Everything here waits for the
+//! disk: not for the network thread.
 #![allow(clippy::disallowed_methods, reason = "a session makes its state folder")]
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ const ANOTHER_FOLDER: &str = "another state folder";
 const OWN_FOLDER: &str = "a state folder of its own";
 
 /// The state folder of a session.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct StateDir {
     folder: PathBuf,
 }
@@ -43,7 +44,7 @@ impl StateDir {
     }
 
     /// The file of the DHT's table, unless another process saves its own there.
-    pub(super) fn dht(&self) -> Option<Kept> {
+    pub(super) fn lock_table(&self) -> Option<Kept> {
         let lock = StateLock::take(&self.folder.join("dht.lock"), &std::process::id().to_string());
         if let Err(LockError::Held { note, .. }) = &lock {
             let folder = self.folder.display();
@@ -58,7 +59,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`AddError::InUse`] when another process has the torrent in the same target folder.
-    pub(super) fn resume(&self, info_hash: InfoHash, target: &Path) -> Result<Option<Kept>, AddError> {
+    pub(super) fn lock_resume(&self, info_hash: InfoHash, target: &Path) -> Result<Option<Kept>, AddError> {
         let target = resolved(target);
         let own = note(&target);
         let lock = StateLock::take(&self.folder.join(format!("{info_hash}.lock")), &own);
@@ -114,17 +115,17 @@ mod tests {
         let state = StateDir::open(folder.path().join("state")).unwrap();
         let hash = InfoHash::new([1; 20]);
         let target = folder.path().join("not/there/yet");
-        let kept = state.resume(hash, &target).unwrap().unwrap();
+        let kept = state.lock_resume(hash, &target).unwrap().unwrap();
         assert!(kept.lock.is_some() && kept.path.ends_with(format!("{hash}.resume")));
         std::fs::create_dir_all(&target).unwrap();
         for same in [target.clone(), target.join("../yet"), target.join(".")] {
-            let refused = state.resume(hash, &same);
+            let refused = state.lock_resume(hash, &same);
             assert!(matches!(&refused, Err(AddError::InUse { .. })), "{same:?}: {refused:?}");
         }
-        assert!(matches!(state.resume(hash, folder.path()), Ok(None)), "another folder");
-        assert!(matches!(state.resume(InfoHash::new([2; 20]), &target), Ok(Some(_))), "another torrent");
+        assert!(matches!(state.lock_resume(hash, folder.path()), Ok(None)), "another folder");
+        assert!(matches!(state.lock_resume(InfoHash::new([2; 20]), &target), Ok(Some(_))), "another torrent");
         drop(kept);
-        assert!(matches!(state.resume(hash, folder.path()), Ok(Some(_))));
+        assert!(matches!(state.lock_resume(hash, folder.path()), Ok(Some(_))));
     }
 
     #[test]
@@ -148,9 +149,9 @@ mod tests {
     fn one_session_saves_the_table() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::open(folder.path().to_path_buf()).unwrap();
-        let kept = state.dht();
-        assert!(kept.is_some() && state.dht().is_none());
+        let kept = state.lock_table();
+        assert!(kept.is_some() && state.lock_table().is_none());
         drop(kept);
-        assert!(state.dht().is_some());
+        assert!(state.lock_table().is_some());
     }
 }

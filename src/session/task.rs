@@ -1,8 +1,9 @@
 //! The session's network thread: owns the torrents' mailboxes, the DHT node, the listeners and the disk threads.
 #![allow(clippy::disallowed_methods, reason = "the session starts its thread")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, Builder};
@@ -13,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::runtime;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
+use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
 use super::config::{AddOptions, Config};
@@ -52,6 +53,13 @@ pub(super) struct AddRequest {
     pub(super) source: TorrentSource,
     pub(super) options: AddOptions,
     pub(super) reply: oneshot::Sender<Result<TorrentParts, AddError>>,
+}
+
+/// A torrent that is to be added, and what is kept of it.
+#[derive(Debug)]
+struct Prepared {
+    request: AddRequest,
+    kept: Result<Option<Kept>, AddError>,
 }
 
 /// The torrents of a session.
@@ -138,6 +146,10 @@ async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>
                 task.listen();
                 task.tell_listening();
             }
+            Some(prepared) = task.preparing.join_next() => match prepared {
+                Ok(prepared) => task.start_torrent(prepared),
+                Err(error) => tracing::error!(%error, "a torrent could not be added"),
+            },
             Some(_) = task.torrent_tasks.join_next() => {}
         }
     };
@@ -153,6 +165,9 @@ struct SessionTask {
     _table: Option<Kept>,
     torrents: watch::Sender<Torrents>,
     readers: Readers,
+    /// Torrents whose state is being looked at, and what that came to.
+    adding: BTreeSet<InfoHash>,
+    preparing: JoinSet<Prepared>,
     torrent_tasks: JoinSet<()>,
     /// Each tells the session's readers of one torrent, until that is gone.
     relays: BTreeMap<InfoHash, JoinHandle<()>>,
@@ -173,13 +188,12 @@ struct SessionTask {
 
 impl SessionTask {
     async fn start(config: Config, routes: mpsc::Sender<RouteRequest>) -> Result<Self, StartError> {
-        let state = config.state_dir.clone().and_then(StateDir::open);
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| StartError::System(error.into()))?;
         let mut chance = ChaCha8Rng::from_seed(seed);
         let bound = bind_all(&config.listen)?;
         let local_addrs = bound.iter().map(|bound| bound.addr).collect();
-        let table = state.as_ref().filter(|_| config.dht).and_then(StateDir::dht);
+        let (state, table) = open_state(config.state_dir.clone(), config.dht).await?;
         let dht = match config.dht {
             true => Some(start_dht(&config, &bound, table.as_ref(), &mut chance).await?),
             false => None,
@@ -194,6 +208,8 @@ impl SessionTask {
             _table: table,
             torrents: watch::Sender::new(Torrents::new()),
             readers: Readers(broadcast::Sender::new(EVENTS_MAX)),
+            adding: BTreeSet::new(),
+            preparing: JoinSet::new(),
             torrent_tasks: JoinSet::new(),
             relays: BTreeMap::new(),
             disk,
@@ -211,15 +227,28 @@ impl SessionTask {
     }
 
     fn add(&mut self, request: AddRequest) {
-        let AddRequest { source, options, reply } = request;
-        let info_hash = source.info_hash();
-        if self.torrents.borrow().contains_key(&info_hash) {
-            let _ = reply.send(Err(AddError::Duplicate(info_hash)));
+        let info_hash = request.source.info_hash();
+        if self.torrents.borrow().contains_key(&info_hash) || !self.adding.insert(info_hash) {
+            let _ = request.reply.send(Err(AddError::Duplicate(info_hash)));
             return;
         }
-        let kept = self.state.as_ref().map(|state| state.resume(info_hash, &options.folder)).transpose();
+        let (state, folder) = (self.state.clone(), request.options.folder.clone());
+        self.preparing.spawn_local(async move {
+            let look = spawn_blocking(move || match state {
+                Some(state) => state.lock_resume(info_hash, &folder),
+                None => Ok(None),
+            });
+            let kept = look.await.unwrap_or(Err(AddError::Closed));
+            Prepared { request, kept }
+        });
+    }
+
+    fn start_torrent(&mut self, prepared: Prepared) {
+        let Prepared { request: AddRequest { source, options, reply }, kept } = prepared;
+        let info_hash = source.info_hash();
+        self.adding.remove(&info_hash);
         let kept = match kept {
-            Ok(kept) => kept.flatten(),
+            Ok(kept) => kept,
             Err(error) => {
                 let _ = reply.send(Err(error));
                 return;
@@ -349,6 +378,16 @@ impl SessionTask {
             dht.shutdown().await;
         }
     }
+}
+
+/// The state folder, and the DHT's table in it where that is to be kept by this session.
+async fn open_state(folder: Option<PathBuf>, has_dht: bool) -> Result<(Option<StateDir>, Option<Kept>), StartError> {
+    let open = spawn_blocking(move || {
+        let state = folder.and_then(StateDir::open);
+        let table = state.as_ref().filter(|_| has_dht).and_then(StateDir::lock_table);
+        (state, table)
+    });
+    open.await.map_err(|error| StartError::System(error.into()))
 }
 
 /// Binds what was asked for; without a wish, every IPv4 address and, where there is one, every IPv6 address.
