@@ -8,6 +8,7 @@
 pub mod disk;
 #[cfg(feature = "session")]
 mod engine;
+pub mod fleet;
 pub mod model;
 #[cfg(feature = "session")]
 pub mod session;

@@ -14,15 +14,16 @@ use std::path::{Path, PathBuf};
 use circles::Crate;
 
 /// The library's modules, and which others each may import besides itself.
-const FLOORS: [(&str, &[&str]); 8] = [
+const FLOORS: [(&str, &[&str]); 9] = [
     ("model", &[]),
     ("wire", &["model"]),
     ("disk", &["model"]),
     ("swarm", &["model", "wire", "disk"]),
     ("storage", &["model", "disk"]),
-    ("torrent", &["model", "wire", "disk", "swarm"]),
-    ("engine", &["model", "wire", "disk", "swarm", "storage", "torrent"]),
-    ("session", &["model", "wire", "disk", "swarm", "storage", "torrent", "engine"]),
+    ("fleet", &["disk", "swarm"]),
+    ("torrent", &["model", "wire", "disk", "swarm", "fleet"]),
+    ("engine", &["model", "wire", "disk", "swarm", "fleet", "storage", "torrent"]),
+    ("session", &["model", "wire", "disk", "swarm", "fleet", "storage", "torrent", "engine"]),
 ];
 
 /// The DHT's folders and files, and which others each may import besides itself and `lib.rs`.
@@ -46,8 +47,8 @@ const DHT_FLOORS: [(&str, &[&str]); 13] = [
 const PUBLIC: [&str; 6] = ["model", "wire", "disk", "swarm", "storage", "session"];
 
 /// Folders without I/O and clock, and the files in them that are drivers.
-const PURE: [&str; 7] =
-    ["bencode/src/", "dht/src/", "src/model/", "src/wire/", "src/disk/", "src/swarm/", "src/torrent/"];
+const PURE: [&str; 8] =
+    ["bencode/src/", "dht/src/", "src/model/", "src/wire/", "src/disk/", "src/swarm/", "src/fleet/", "src/torrent/"];
 const DRIVERS: [&str; 1] = ["dht/src/driver/"];
 const IO: [&str; 6] = ["tokio::", "UdpSocket", "TcpStream", "TcpListener", "std::fs", "fs::File"];
 

@@ -14,6 +14,7 @@ mod disk;
 mod files;
 mod names;
 mod outbox;
+mod share;
 mod transport;
 
 mod greetings;
@@ -26,4 +27,5 @@ pub(crate) use disk::DiskPool;
 pub(crate) use files::FilesConfig;
 pub(crate) use listen::{Bound, Listener, bind};
 pub(crate) use mail::{Control, RouteRequest, TorrentMail, channel_of_routes};
+pub(crate) use share::Shares;
 pub(crate) use torrent_task::{TorrentParts, TorrentTask, TorrentTaskConfig};

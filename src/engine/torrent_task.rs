@@ -17,6 +17,8 @@ use super::mail::{Admission, Control, PeerMail, TORRENT_EVENTS_MAX, TorrentMail,
 use super::names::Names;
 use super::outbox::Outbox;
 use super::peer_task::{self, arm};
+use super::share::Share;
+use crate::disk::StoreId;
 use crate::model::InfoHash;
 use crate::storage::StateLock;
 use crate::swarm::{CloseCause, PeerKey};
@@ -33,6 +35,8 @@ pub(crate) struct TorrentTaskConfig {
     /// Held as long as the torrent runs.
     pub(crate) lock: Option<StateLock>,
     pub(crate) dht: Option<Dht>,
+    /// Its end of what the session shares out.
+    pub(crate) share: Share,
     /// Told once the torrent is able to serve.
     pub(crate) serving: Rc<Notify>,
     pub(crate) seed: [u8; 32],
@@ -60,6 +64,8 @@ pub(crate) struct TorrentTask {
     files: Files,
     discovery: Option<Discovery>,
     names: Names,
+    share: Share,
+    store: StoreId,
     serving: Rc<Notify>,
     lock: Option<StateLock>,
     state: watch::Sender<TorrentState>,
@@ -77,13 +83,13 @@ enum Flow {
 impl TorrentTask {
     /// A torrent that starts with [`TorrentTask::run`].
     pub(crate) fn new(config: TorrentTaskConfig, disk: &DiskPool) -> (Self, TorrentParts) {
-        let TorrentTaskConfig { torrent, files, lock, dht, serving, seed } = config;
+        let TorrentTaskConfig { torrent, files, lock, dht, share, serving, seed } = config;
         let (mailbox, inbox) = channel_of_torrent();
         let (events, _) = broadcast::channel(TORRENT_EVENTS_MAX);
         let phase = if torrent.info.is_some() { Phase::Checking } else { Phase::Metadata };
         let progress = Progress { name: torrent.name.clone(), ..Progress::new(phase) };
         let (state, state_reader) = watch::channel(TorrentState { progress, error: None });
-        let info_hash = torrent.info_hash;
+        let (info_hash, store) = (torrent.info_hash, torrent.store);
         let events_weak = events.downgrade();
         let parts = TorrentParts { info_hash, mailbox: mailbox.clone(), state: state_reader, events: events_weak };
         let task = Self {
@@ -97,6 +103,8 @@ impl TorrentTask {
             files: Files::new(files),
             discovery: dht.map(|dht| Discovery::new(dht, info_hash)),
             names: Names::default(),
+            share,
+            store,
             serving,
             lock,
             state,
@@ -106,8 +114,8 @@ impl TorrentTask {
         (task, parts)
     }
 
-    /// Runs until the session stops it.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the session stops it; returns whose task it was.
+    pub(crate) async fn run(mut self) -> StoreId {
         self.torrent.start(Instant::now());
         let timer = sleep_until(Instant::now().into());
         tokio::pin!(timer);
@@ -124,12 +132,15 @@ impl TorrentTask {
                 found = next_found(&mut self.discovery) => self.handle_found(found),
                 (role, addrs) = self.names.next() => self.torrent.handle_resolved(Instant::now(), role, &addrs),
                 answer = self.files.next() => self.handle_answer(answer),
+                grant = self.share.next() => self.torrent.handle_grant(Instant::now(), grant),
                 () = self.disk.room() => {}
                 () = timer.as_mut() => self.torrent.handle_timeout(Instant::now()),
                 Some(_) = self.peers.join_next() => {}
             }
         }
+        let store = self.store;
         self.leave().await;
+        store
     }
 
     /// Whoever is told that the torrent is gone may add it again.
@@ -277,6 +288,7 @@ impl TorrentTask {
             Output::Announce { seed } => self.with_dht(|discovery| discovery.announce(seed)),
             Output::LeaveDht => self.discovery = None,
             Output::DhtNode(addr) => self.with_dht(|discovery| discovery.add_node(addr)),
+            Output::Ask(ask) => self.share.ask(ask),
             Output::Event(event) => {
                 // Nobody has to listen.
                 let _ = self.events.send(event);

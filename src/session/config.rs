@@ -26,6 +26,8 @@ pub struct Config {
     pub disk_threads: usize,
     /// Connections of one torrent at most; one at least.
     pub peers_max: usize,
+    /// Connections of all torrents at most; each has four in any case. No more than the process may have files open for.
+    pub connections_max: usize,
 }
 
 impl Default for Config {
@@ -39,6 +41,7 @@ impl Default for Config {
             state_dir: None,
             disk_threads,
             peers_max: 200,
+            connections_max: 1000,
         }
     }
 }

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::runtime;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_blocking, spawn_local};
+use tokio::task::{JoinError, JoinHandle, JoinSet, LocalSet, spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
 use super::config::{AddOptions, Config};
@@ -22,18 +22,33 @@ use super::error::{AddError, RemoveError, StartError};
 use super::events::{Readers, SessionEvent, relay};
 use super::source::TorrentSource;
 use super::state::{Kept, StateDir};
+use crate::disk::StoreId;
 use crate::engine::{
-    Bound, Control, DiskPool, FilesConfig, Listener, RouteRequest, TorrentMail, TorrentParts, TorrentTask,
+    Bound, Control, DiskPool, FilesConfig, Listener, RouteRequest, Shares, TorrentMail, TorrentParts, TorrentTask,
     TorrentTaskConfig, bind, channel_of_routes,
 };
+use crate::fleet::Budget;
 use crate::model::{InfoHash, PeerId};
 use crate::storage::{WorkerConfig, connections_max};
+use crate::swarm::Amounts;
 use crate::torrent::{TorrentConfig, link_config};
 
 /// Commands that may wait for the network thread.
 const COMMANDS_MAX: usize = 64;
 /// Events that a slow reader of the session may lag behind.
 const EVENTS_MAX: usize = 4096;
+/// What the torrents of a session share. One alone uses its own limits at most, which are less.
+const TOTAL: Amounts = Amounts {
+    credit_bytes: 64 * 1024 * 1024,
+    read_bytes: 32 * 1024 * 1024,
+    dials: 100,
+    // See [`Config::connections_max`].
+    connections: 0,
+    searches: 16,
+};
+/// What each torrent has in any case, so that it can move.
+const FLOOR: Amounts =
+    Amounts { credit_bytes: 64 * 1024, read_bytes: 64 * 1024, dials: 2, connections: 4, searches: 0 };
 /// How long the torrents may take to save and leave.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
 /// DHT nodes to begin with when nothing else is said; reported alive in 2026.
@@ -150,7 +165,8 @@ async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>
                 Ok(prepared) => task.start_torrent(prepared),
                 Err(error) => tracing::error!(%error, "a torrent could not be added"),
             },
-            Some(_) = task.torrent_tasks.join_next() => {}
+            () = task.shares.changed() => task.shares.settle(),
+            Some(ended) = task.torrent_tasks.join_next() => task.handle_ended(ended),
         }
     };
     // A torrent keeps the disk threads going, and what is dropped next waits for those.
@@ -168,7 +184,8 @@ struct SessionTask {
     /// Torrents whose state is being looked at, and what that came to.
     adding: BTreeSet<InfoHash>,
     preparing: JoinSet<Prepared>,
-    torrent_tasks: JoinSet<()>,
+    torrent_tasks: JoinSet<StoreId>,
+    shares: Shares,
     /// Each tells the session's readers of one torrent, until that is gone.
     relays: BTreeMap<InfoHash, JoinHandle<()>>,
     disk: DiskPool,
@@ -200,6 +217,7 @@ impl SessionTask {
         };
         let worker_config = WorkerConfig::new([chance.next_u64(), chance.next_u64()], config.disk_threads);
         let disk = DiskPool::start(config.disk_threads, &worker_config).map_err(StartError::System)?;
+        let shares = Shares::new(Budget::new(total_of(&config), FLOOR));
         let mut peer_id = [0; 12];
         chance.fill_bytes(&mut peer_id);
         Ok(Self {
@@ -211,6 +229,7 @@ impl SessionTask {
             adding: BTreeSet::new(),
             preparing: JoinSet::new(),
             torrent_tasks: JoinSet::new(),
+            shares,
             relays: BTreeMap::new(),
             disk,
             dht,
@@ -274,7 +293,9 @@ impl SessionTask {
         self.chance.fill_bytes(&mut seed);
         let info_hash = source.info_hash();
         let (resume_path, lock) = kept.map_or((None, None), |kept| (Some(kept.path), kept.lock));
+        let (share, grant) = self.shares.add(self.stores);
         let mut torrent = TorrentConfig {
+            grant: Some(grant),
             peers: options.peers,
             selection: options.files,
             peers_max: self.config.peers_max.min(connections_max() / 4 * 3).max(1),
@@ -304,7 +325,16 @@ impl SessionTask {
             portable_names: options.portable_names,
             resume_path,
         };
-        TorrentTaskConfig { torrent, files, lock, dht: self.dht.clone(), serving: self.serving.clone(), seed }
+        let (dht, serving) = (self.dht.clone(), self.serving.clone());
+        TorrentTaskConfig { torrent, files, lock, dht, share, serving, seed }
+    }
+
+    /// The task of a torrent ended, with all that it used.
+    fn handle_ended(&mut self, ended: Result<StoreId, JoinError>) {
+        match ended {
+            Ok(store) => self.shares.remove(store),
+            Err(error) => tracing::error!(%error, "a torrent ended"),
+        }
     }
 
     /// A torrent that was added again since is another.
@@ -388,6 +418,12 @@ async fn open_state(folder: Option<PathBuf>, has_dht: bool) -> Result<(Option<St
         (state, table)
     });
     open.await.map_err(|error| StartError::System(error.into()))
+}
+
+/// What there is to share.
+fn total_of(config: &Config) -> Amounts {
+    let connections = config.connections_max.min(connections_max() / 4 * 3).max(1);
+    Amounts { connections: connections as u64, ..TOTAL }
 }
 
 /// Binds what was asked for; without a wish, every IPv4 address and, where there is one, every IPv6 address.

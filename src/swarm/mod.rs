@@ -3,7 +3,9 @@
 //!
 //! Deliberately absent: sockets, files, clocks and tasks. Payload goes through as [`bytes::Bytes`] and is never looked at.
 
+mod credit;
 mod event;
+mod limits;
 mod rate;
 mod status;
 
@@ -29,5 +31,6 @@ mod machine;
 mod tests;
 
 pub use event::{BanReason, CloseCause, CloseReason, Event, Output, PeerKey, PeerSource, Unwanted};
+pub use limits::Amounts;
 pub use machine::{Swarm, SwarmConfig};
 pub use status::{Contacts, Reason, Status};

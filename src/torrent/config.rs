@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use crate::disk::StoreId;
+use crate::fleet::Grant;
 use crate::model::{FileSelection, Info, InfoHash, PeerAddr, PeerId};
 
 /// What a torrent is made with.
@@ -24,6 +25,8 @@ pub struct TorrentConfig {
     pub peer_id: PeerId,
     /// Connections at most.
     pub peers_max: usize,
+    /// What it may use at first of what it shares with others, to which it says what it wants. `None`: it shares nothing.
+    pub grant: Option<Grant>,
     /// The port that is listened on, TCP and UDP.
     pub listen_port: Option<u16>,
     /// Whether there is a DHT to ask.
@@ -49,6 +52,7 @@ impl TorrentConfig {
             link_selection: None,
             peer_id,
             peers_max: 200,
+            grant: None,
             listen_port: None,
             has_dht: false,
             is_kept: false,

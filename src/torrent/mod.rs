@@ -14,6 +14,7 @@ mod file_lock;
 mod opening;
 mod saving;
 mod search;
+mod sharing;
 mod sources;
 
 mod files;
@@ -37,6 +38,7 @@ use file_lock::FileLock;
 use opening::Opening;
 use report::Report;
 use saving::Saving;
+use sharing::Sharing;
 use sources::Sources;
 use stopping::Stopping;
 
@@ -63,6 +65,8 @@ pub struct Torrent {
     sources: Option<Sources>,
     /// What the DHT said of itself last.
     dht_state: Option<DhtState>,
+    /// `None`: the torrent shares nothing, and keeps to its own limits.
+    sharing: Option<Sharing>,
     report: Report,
     stopping: Option<Stopping>,
     outputs: VecDeque<Output>,
@@ -108,8 +112,12 @@ impl Torrent {
             dht_port: config.listen_port.filter(|_| config.has_dht && !config.is_private()),
             ..SwarmConfig::new(config.info_hash, config.peer_id)
         };
+        let mut swarm = Swarm::new(swarm, seed, now);
+        if let Some(grant) = config.grant {
+            swarm.set_granted(now, grant.amounts);
+        }
         Self {
-            swarm: Swarm::new(swarm, seed, now),
+            swarm,
             stage: Stage::Resuming,
             unreadable: None,
             lock: FileLock::Free,
@@ -117,6 +125,7 @@ impl Torrent {
             faults: DiskFaults::default(),
             sources: None,
             dht_state: None,
+            sharing: config.grant.map(Sharing::new),
             report: Report::new(now),
             stopping: None,
             outputs: VecDeque::new(),
@@ -146,6 +155,7 @@ impl Torrent {
         }
         if self.outputs.is_empty() && !self.stopping.as_ref().is_some_and(Stopping::is_over) {
             self.announce();
+            self.ask_for_share();
             self.publish();
         }
         self.outputs.pop_front()
@@ -157,6 +167,8 @@ impl Torrent {
             return stopping.patience(&self.saving);
         }
         let search = self.sources.as_ref().filter(|_| self.swarm.wants_peers()).and_then(Sources::next_search);
+        // One that is due and not granted waits for the others, not for the clock.
+        let search = search.filter(|due| *due > self.now || self.may_search());
         let deadlines = [self.swarm.next_timeout(), self.saving.next_save(), search, self.report.next()];
         deadlines.into_iter().flatten().min()
     }
@@ -172,6 +184,7 @@ impl Torrent {
             self.begin_save();
         }
         self.search_if_due();
+        self.note_used();
     }
 
     /// Something happens at `now`.

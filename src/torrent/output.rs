@@ -5,6 +5,7 @@ use magnes_dht::Readiness;
 
 use super::progress::{TorrentEvent, TorrentState};
 use crate::disk::{Job, Layout};
+use crate::fleet::Ask;
 use crate::model::{Bitfield, FileSelection, Info, PeerAddr, PieceIndex};
 use crate::swarm::{CloseReason, PeerKey, Unwanted};
 use crate::wire::Message;
@@ -92,6 +93,9 @@ pub enum Output {
     LeaveDht,
     /// Ping a DHT node, and remember it if it answers.
     DhtNode(SocketAddr),
+    /// What the torrent could use of what it shares with others; answered by
+    /// [`Torrent::handle_grant`](super::Torrent::handle_grant) when that changes.
+    Ask(Ask),
     /// Something that people may want to know.
     Event(TorrentEvent),
     /// How far the torrent is.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{DhtState, Output, Role, Stage, Torrent};
+use super::{DhtState, Output, Role, Sharing, Sources, Stage, Torrent};
 use crate::model::{Bitfield, Block, PeerId};
 use crate::swarm::{CloseCause, PeerKey, PeerSource};
 use crate::wire::{Features, LinkConfig, Message, PeerHello};
@@ -110,12 +110,28 @@ impl Torrent {
     }
 
     pub(super) fn search_if_due(&mut self) {
-        let Some(sources) = self.sources.as_mut().filter(|_| self.swarm.wants_peers()) else { return };
-        if sources.next_search().is_some_and(|due| self.now >= due) {
+        if !self.is_search_due() || !self.may_search() {
+            return;
+        }
+        if let Some(sources) = &mut self.sources {
             let nodes = sources.handle_search_started();
             nodes.into_iter().for_each(|addr| self.emit(Output::DhtNode(addr)));
             self.emit(Output::Search);
         }
+    }
+
+    fn is_search_due(&self) -> bool {
+        let sources = self.sources.as_ref().filter(|_| self.swarm.wants_peers());
+        sources.and_then(Sources::next_search).is_some_and(|due| self.now >= due)
+    }
+
+    /// Whether a search is due or under way.
+    pub(super) fn wants_search(&self) -> bool {
+        self.is_search_due() || self.sources.as_ref().is_some_and(Sources::is_searching)
+    }
+
+    pub(super) fn may_search(&self) -> bool {
+        self.sharing.as_ref().is_none_or(Sharing::may_search)
     }
 
     /// Keeps what the DHT is told of us true.

@@ -37,6 +37,11 @@ impl Sources {
         if self.is_ready { Vec::new() } else { self.nodes.clone() }
     }
 
+    /// Whether a search is under way.
+    pub(super) fn is_searching(&self) -> bool {
+        self.schedule.next_search().is_none()
+    }
+
     pub(super) fn handle_search_ended(&mut self, now: Instant) {
         self.schedule.handle_finished(now);
     }

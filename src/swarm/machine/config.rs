@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
 use crate::model::{InfoHash, PeerId};
+use crate::swarm::limits::Amounts;
 
 /// What a torrent is started with, and its limits.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct SwarmConfig {
     pub upload_slots: usize,
     /// Bytes that may be asked for or wait to be written, over all peers. Bounds the memory of a download.
     pub credit_bytes_max: u64,
+    /// Bytes that are read for peers at a time, each read counted as a block at least: no more than 512 reads.
+    pub read_bytes_max: u64,
     /// Requests to one peer at most.
     pub request_depth_max: usize,
     /// Requests of one peer that we queue at most, as we tell it (`reqq`, BEP 10); what comes on top is rejected.
@@ -45,8 +48,20 @@ impl SwarmConfig {
             half_open_max: 30,
             upload_slots: 4,
             credit_bytes_max: 12 * 1024 * 1024,
+            read_bytes_max: 8 * 1024 * 1024,
             request_depth_max: 400,
             request_queue_max: 2000,
+        }
+    }
+
+    /// The most that the torrent uses, whatever it is granted.
+    pub(super) fn limits(&self) -> Amounts {
+        Amounts {
+            credit_bytes: self.credit_bytes_max,
+            read_bytes: self.read_bytes_max,
+            dials: self.half_open_max as u64,
+            connections: self.peers_max as u64,
+            searches: 1,
         }
     }
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Swarm;
-use super::upload::READING_MAX;
 use crate::model::{Bitfield, Geometry};
 use crate::swarm::candidates::End;
 use crate::swarm::event::{BanReason, CloseCause, CloseReason, Event, Output, PeerKey, PeerSource};
@@ -37,7 +36,11 @@ impl Swarm {
 
     /// Somebody connected to us. `None`: there is no room, or the address is banned; the connection is to be closed.
     pub fn handle_incoming(&mut self, now: Instant, addr: SocketAddr) -> Option<PeerKey> {
-        if self.paused || self.candidates.is_banned(&addr) || !self.make_room(now, addr.ip()) {
+        if self.paused || self.candidates.is_banned(&addr) {
+            return None;
+        }
+        self.shortage.connections |= self.is_full();
+        if !self.make_room(now, addr.ip()) {
             return None;
         }
         Some(self.insert(now, addr, false))
@@ -102,11 +105,15 @@ impl Swarm {
             return;
         }
         self.candidates.expire_bans(now);
-        let mut half_open = self.peers.values().filter(|peer| peer.outgoing && !peer.is_connected()).count();
-        while half_open < self.config.half_open_max {
-            let Some(due) = self.candidates.peek(now) else { return };
+        let mut half_open = self.half_open();
+        while let Some(due) = self.candidates.peek(now) {
+            if half_open >= self.granted.dials {
+                self.shortage.dials = true;
+                return;
+            }
             let ip = due.addr.ip();
-            let is_full = self.peers.len() >= self.config.peers_max;
+            let is_full = self.is_full();
+            self.shortage.connections |= is_full;
             let has_share = !due.is_named && self.has_share(ip);
             // Whoever had its chance and was of no use does not push out others, and no address takes more than its share.
             if (is_full && due.was_useless) || (has_share && !self.make_room(now, ip)) {
@@ -125,6 +132,16 @@ impl Swarm {
             self.outputs.push_back(Output::Dial { peer, addr });
             half_open += 1;
         }
+    }
+
+    /// Connections that we are setting up.
+    pub(super) fn half_open(&self) -> u64 {
+        self.peers.values().filter(|peer| peer.outgoing && !peer.is_connected()).count() as u64
+    }
+
+    /// Whether there are as many connections as there may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.peers.len() as u64 >= self.granted.connections
     }
 
     /// Closes a connection for a reason of ours.
@@ -282,7 +299,7 @@ impl Swarm {
         self.release_asks(key);
         self.metadata.forget(key);
         let Some(peer) = self.peers.remove(&key) else { return };
-        let was_full = self.reading >= READING_MAX;
+        let was_full = self.reading >= self.granted.read_bytes;
         self.reading -= u64::from(peer.serves.reading_cost());
         if was_full {
             self.pump_all();

@@ -73,9 +73,7 @@ impl Swarm {
     }
 
     fn handle_written(&mut self, now: Instant, bytes: u32) {
-        let bytes = u64::from(bytes).min(self.unwritten);
-        self.unwritten -= bytes;
-        self.credit_used -= bytes;
+        self.credit.written(bytes);
         self.ask_all(now);
     }
 
@@ -98,12 +96,12 @@ impl Swarm {
         peer.active_at = now;
         self.down.add(now, data.len() as u64);
         match pieces.handle_block(&block, key) {
-            Arrival::Unwanted => self.credit_used -= u64::from(block.len),
+            Arrival::Unwanted => self.credit.settle(&block),
             Arrival::Wanted { others } => {
                 if others > 0 {
                     self.cancel_elsewhere(key, &block);
                 }
-                self.unwritten += u64::from(block.len);
+                self.credit.arrive(&block);
                 if !run.takes(&block) {
                     self.write(std::mem::take(run));
                 }
@@ -125,8 +123,9 @@ impl Swarm {
         if self.paused || peer.useful == 0 || !peer.we_interested {
             return;
         }
-        let credit = self.config.credit_bytes_max.saturating_sub(self.credit_used) / u64::from(BLOCK_LEN);
-        let count = peer.asks.room(now).min(usize::try_from(credit).unwrap_or(usize::MAX));
+        let (room, credit) = (peer.asks.room(now), self.credit.room(self.granted.credit_bytes));
+        self.shortage.credit |= credit < room;
+        let count = room.min(credit);
         if count == 0 || peer.asks.is_too_few(count) {
             return;
         }
@@ -163,7 +162,7 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         for block in blocks {
             peer.asks.push(now, block);
-            self.credit_used += u64::from(block.len);
+            self.credit.ask(&block);
             self.outputs.push_back(Output::Send { peer: key, message: Message::Request(block) });
         }
     }
@@ -195,8 +194,7 @@ impl Swarm {
         let rescue_min = if needed { RESCUE_BY_SEED_MIN } else { RESCUE_MIN };
         // A peer of which nothing is known has to show first what it can do.
         let room = if asks.has_pace() { asks.room(now) } else { asks.room(now).min(1) };
-        let credit = self.config.credit_bytes_max.saturating_sub(self.credit_used) / u64::from(BLOCK_LEN);
-        let room = room.min(usize::try_from(credit).unwrap_or(usize::MAX));
+        let room = room.min(self.credit.room(self.granted.credit_bytes));
         if room == 0 {
             return;
         }
@@ -237,7 +235,7 @@ impl Swarm {
         let (Some(peer), Some(pieces)) = (self.peers.get_mut(&key), &mut self.pieces) else { return };
         for block in peer.asks.drain() {
             pieces.release(&block, key, &mut self.chance);
-            self.credit_used -= u64::from(block.len);
+            self.credit.settle(&block);
             self.freed = true;
         }
     }
@@ -248,7 +246,7 @@ impl Swarm {
             if let Some(pieces) = &mut self.pieces {
                 pieces.release(block, key, &mut self.chance);
             }
-            self.credit_used -= u64::from(block.len);
+            self.credit.settle(block);
             self.freed = true;
             self.send(key, Message::Cancel(*block));
         }
@@ -259,7 +257,7 @@ impl Swarm {
         let mut cancelled = Vec::new();
         for (key, peer) in &mut self.peers {
             if *key != from && peer.asks.remove(block) {
-                self.credit_used -= u64::from(block.len);
+                self.credit.settle(block);
                 cancelled.push(*key);
             }
         }
@@ -342,7 +340,7 @@ impl Swarm {
         let asked: Vec<Block> = peer.asks.blocks().filter(|block| block.piece == piece).copied().collect();
         for block in asked {
             peer.asks.remove(&block);
-            self.credit_used -= u64::from(block.len);
+            self.credit.settle(&block);
             self.outputs.push_back(Output::Send { peer: key, message: Message::Cancel(block) });
         }
     }

@@ -244,7 +244,7 @@ impl Swarm {
         } else if peer.allowed_by_them.contains(&block.piece) {
             peer.asks.refuse(now, block.piece);
         }
-        self.credit_used -= u64::from(block.len);
+        self.credit.settle(block);
         if let Some(pieces) = &mut self.pieces {
             pieces.release(block, key, &mut self.chance);
         }

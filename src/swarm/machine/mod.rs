@@ -20,8 +20,10 @@ use rand_core::SeedableRng;
 use super::blame::Blame;
 use super::candidates::Candidates;
 use super::choker::Choker;
+use super::credit::Credit;
 use super::event::{Event, Output, PeerKey};
 use super::flood::Allowance;
+use super::limits::{Amounts, Shortage};
 use super::metadata::MetadataFetch;
 use super::peer::Peer;
 use super::pieces::Pieces;
@@ -52,10 +54,10 @@ pub struct Swarm {
     /// Addresses of the newest connections, ended ones included: a block may be found wrong after its sender left.
     senders: BTreeMap<PeerKey, SocketAddr>,
     choker: Choker,
-    /// Bytes that were asked for or wait to be written.
-    credit_used: u64,
-    /// Bytes that wait to be written.
-    unwritten: u64,
+    credit: Credit,
+    /// What the torrent may use.
+    granted: Amounts,
+    shortage: Shortage,
     /// What the reads for all peers cost.
     reading: u64,
     /// Blocks that choked peers may have yet.
@@ -93,8 +95,9 @@ impl Swarm {
             blame: Blame::default(),
             senders: BTreeMap::new(),
             choker: Choker::new(config.upload_slots),
-            credit_used: 0,
-            unwritten: 0,
+            credit: Credit::default(),
+            granted: config.limits(),
+            shortage: Shortage::default(),
             reading: 0,
             courtesy: Allowance::for_courtesy(now),
             metadata_budget: Allowance::for_metadata(now),
@@ -195,7 +198,7 @@ impl Swarm {
         match useful.count() {
             0 => Some(Reason::NobodyHasMissingPieces { connected }),
             useful if open == 0 => Some(Reason::AllChoke { connected: useful }),
-            _ if self.unwritten >= self.config.credit_bytes_max / 2 => Some(Reason::WaitingForDisk),
+            _ if self.credit.unwritten() >= self.granted.credit_bytes / 2 => Some(Reason::WaitingForDisk),
             _ if serving.clone().all(|peer| peer.asks.is_rejecting()) => Some(Reason::AllReject { peers: open }),
             _ => Some(Reason::WaitingForBlocks { peers: open }),
         }
@@ -221,6 +224,51 @@ impl Swarm {
         if private {
             self.config.dht_port = None;
         }
+    }
+
+    /// What the torrent may use from here on. What it uses beyond that is given back as it becomes free; connections are
+    /// closed one by one.
+    pub fn set_granted(&mut self, now: Instant, granted: Amounts) {
+        let before = std::mem::replace(&mut self.granted, granted.zip(self.config.limits(), u64::min));
+        if self.granted.credit_bytes > before.credit_bytes {
+            self.ask_all(now);
+        }
+        if self.granted.read_bytes > before.read_bytes {
+            self.pump_all();
+        }
+        if self.granted.dials > before.dials || self.granted.connections > before.connections {
+            self.dial(now);
+        }
+    }
+
+    /// What the torrent uses.
+    pub fn used(&self) -> Amounts {
+        Amounts {
+            credit_bytes: self.credit.used(),
+            read_bytes: self.reading,
+            dials: self.half_open(),
+            connections: self.peers.len() as u64,
+            searches: 0,
+        }
+    }
+
+    /// What could have been used beyond what is granted since this was asked last: as much again, of each kind.
+    pub fn take_wish(&mut self) -> Amounts {
+        let Shortage { credit, reads, dials, connections } = std::mem::take(&mut self.shortage);
+        let twice = |is_short: bool, granted: u64| if is_short { granted.max(1) * 2 } else { 0 };
+        Amounts {
+            credit_bytes: twice(credit, self.granted.credit_bytes),
+            read_bytes: twice(reads, self.granted.read_bytes),
+            dials: twice(dials, self.granted.dials),
+            connections: twice(connections, self.granted.connections),
+            searches: 0,
+        }
+        .zip(self.config.limits(), u64::min)
+    }
+
+    /// Whether nobody is connected or dialled.
+    pub fn is_alone(&self) -> bool {
+        self.peers.is_empty()
     }
 
     /// Our extension handshake as it is now (BEP 10).
@@ -266,8 +314,12 @@ impl Swarm {
     pub fn check_invariants(&self) {
         let asked: u64 =
             self.peers.values().flat_map(|peer| peer.asks.blocks()).map(|block| u64::from(block.len)).sum();
-        assert_eq!(self.credit_used, asked + self.unwritten, "credit covers what was asked for or is unwritten");
-        assert!(asked == 0 || self.credit_used <= self.config.credit_bytes_max + u64::from(crate::model::BLOCK_LEN));
+        assert_eq!(
+            self.credit.used(),
+            asked + self.credit.unwritten(),
+            "credit covers what was asked for or is unwritten"
+        );
+        assert!(asked == 0 || self.credit.used() <= self.config.credit_bytes_max + u64::from(crate::model::BLOCK_LEN));
         let reading: u64 = self.peers.values().map(|peer| u64::from(peer.serves.reading_cost())).sum();
         assert_eq!(self.reading, reading, "what is being read");
         self.peers.values().for_each(|peer| peer.serves.check_invariants());

@@ -21,7 +21,7 @@ impl Swarm {
         let surplus = if self.has_share(ip) {
             // An address that has its share can only replace its own.
             self.least_useful(now, |peer| peer.addr.ip() == ip)
-        } else if self.peers.len() >= self.config.peers_max {
+        } else if self.is_full() {
             self.least_useful(now, |_| true)
         } else {
             return true;
@@ -39,6 +39,21 @@ impl Swarm {
     /// On a machine or in a home, the many hosts of a test network share one address, or few.
     fn per_address_max(&self, ip: IpAddr) -> usize {
         if is_local(ip) { (self.config.peers_max * 3 / 4).max(PER_ADDRESS_MAX) } else { PER_ADDRESS_MAX }
+    }
+
+    /// Closes a connection when there are more than there may be: one of which nothing comes, or else the slowest that the
+    /// user did not name.
+    pub(super) fn close_surplus_connection(&mut self, now: Instant) {
+        if self.peers.len() as u64 <= self.granted.connections {
+            return;
+        }
+        let slowest = || {
+            let others = self.peers.iter().filter(|(_, peer)| !peer.is_named && peer.is_connected());
+            others.min_by_key(|(key, peer)| (peer.down.bps() + peer.up.bps(), **key)).map(|(key, _)| *key)
+        };
+        if let Some(key) = self.least_useful(now, |_| true).or_else(slowest) {
+            self.close(now, key, CloseReason::NoRoom);
+        }
     }
 
     /// The connection that is missed least, if there is one of which nothing comes.

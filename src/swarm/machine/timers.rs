@@ -22,7 +22,7 @@ impl Swarm {
         }
         let moves = self.down.shown_bps() > 0 || self.up.shown_bps() > 0;
         let tick = (moves || !self.peers.is_empty()).then_some(self.next_tick);
-        let dial = self.candidates.next_due().filter(|_| self.peers.len() < self.config.peers_max);
+        let dial = self.candidates.next_due().filter(|_| !self.is_full());
         // A candidate that waits for a half-open slot is dialled when one becomes free, by `handle_closed`.
         let dial = dial.map(|due| due.max(self.next_tick.min(due + TICK)));
         let metadata = if self.has_metadata() { None } else { self.metadata.next_timeout() };
@@ -78,6 +78,7 @@ impl Swarm {
         for peer in self.peers.values_mut() {
             peer.asks.snubbed = snubbed(peer);
         }
+        self.close_surplus_connection(now);
         self.ask_all(now);
         self.rescue_all(now);
         self.probe_for_metadata(now);

@@ -13,8 +13,6 @@ use crate::wire::{Message, REQUEST_LEN_MAX};
 
 /// Cancels of one run that are followed to the socket: about as many blocks can be on their way to it.
 const CANCELLED_MAX: usize = 256;
-/// What is being read for all peers at most, in bytes, each read counted as a block at least: no more than 512 reads.
-pub(super) const READING_MAX: u64 = 8 * 1024 * 1024;
 /// Who is unchoked and wants something asks for it within this time.
 const ASKS_WITHIN: Duration = Duration::from_secs(2);
 /// While nothing is sent to anybody for so long, peers that do not read keep nobody from a slot.
@@ -109,7 +107,11 @@ impl Swarm {
     /// Reads for a peer what its budget allows, in runs.
     pub(super) fn pump(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        while self.reading < READING_MAX {
+        loop {
+            if self.reading >= self.granted.read_bytes {
+                self.shortage.reads |= !peer.serves.waiting.is_empty();
+                return;
+            }
             let before = peer.serves.reading_cost();
             let Some(run) = peer.serves.next_run() else { return };
             self.reading += u64::from(peer.serves.reading_cost() - before);
@@ -122,7 +124,7 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(reading) = peer.serves.take_run(run) else { return };
         let data = data.filter(|data| data.len() == run.len as usize);
-        let was_full = self.reading >= READING_MAX;
+        let was_full = self.reading >= self.granted.read_bytes;
         self.reading -= u64::from(reading.cost());
         for block in reading.requests {
             let Some(data) = &data else {
