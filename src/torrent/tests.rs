@@ -9,8 +9,9 @@ use sha1::{Digest, Sha1};
 
 use super::*;
 use crate::disk::{DiskError, Done, Verdict};
+use crate::fleet::Grant;
 use crate::model::{BLOCK_LEN, Info, Metainfo, NewTorrent, PeerId};
-use crate::swarm::CloseCause;
+use crate::swarm::{Amounts, CloseCause};
 use crate::wire::{ExtendedHandshake, Features, Message, MetadataMessage, PeerHello};
 use magnes_dht::Readiness;
 
@@ -420,4 +421,65 @@ fn the_state_is_told_at_once_when_it_matters_and_otherwise_now_and_then() {
     assert_eq!(states(&life), 0, "it was told a moment ago");
     life.does(|torrent, now| torrent.pause(now));
     assert_eq!(states(&life), 1);
+}
+
+/// What a torrent asked of its session last.
+fn last_ask(life: &Life) -> Option<crate::fleet::Ask> {
+    let asks = life.outputs.iter().filter_map(|output| match output {
+        Output::Ask(ask) => Some(*ask),
+        _ => None,
+    });
+    asks.last()
+}
+
+#[test]
+fn a_torrent_asks_for_more_as_it_needs_it_and_gives_all_back_when_it_is_alone() {
+    let floor = Amounts { credit_bytes: u64::from(BLOCK_LEN), connections: 4, dials: 2, ..Amounts::default() };
+    let info = info(false);
+    let mut life = Life::new(info.clone(), |config| {
+        config.info = Some(info.clone());
+        config.grant = Some(Grant { amounts: floor, round: 0 });
+    });
+    life.surveyed(Bitfield::empty(PIECES), &[]);
+    life.does(|torrent, now| torrent.handle_settled(now, Ok(true)));
+    let requests =
+        |life: &Life| life.count(|output| matches!(output, Output::Send { message: Message::Request(_), .. }));
+    let peer = life.seed();
+    assert_eq!(requests(&life), 1, "no more than is granted");
+    let ask = last_ask(&life).unwrap();
+    assert_eq!((ask.wanted.credit_bytes, ask.used.credit_bytes), (2 * floor.credit_bytes, floor.credit_bytes));
+    let granted = Amounts { credit_bytes: 10 * floor.credit_bytes, ..floor };
+    life.does(|torrent, now| torrent.handle_grant(now, Grant { amounts: granted, round: 1 }));
+    assert_eq!(requests(&life), PIECES as usize);
+    // It is taken back while it is used, and given back as it becomes free.
+    life.does(|torrent, now| torrent.handle_grant(now, Grant { amounts: floor, round: 2 }));
+    let ask = last_ask(&life).unwrap();
+    assert_eq!((ask.round, ask.used.credit_bytes), (2, u64::from(PIECES * BLOCK_LEN)));
+    life.does(|torrent, now| torrent.handle_messages(now, peer, (0..PIECES).map(Life::block).collect()));
+    (0..PIECES).for_each(|piece| life.written(piece));
+    assert_eq!(last_ask(&life).unwrap().used.credit_bytes, 0);
+    life.does(|torrent, now| torrent.handle_closed(now, peer, CloseCause::Eof));
+    assert_eq!(last_ask(&life).unwrap().wanted, Amounts::default());
+}
+
+#[test]
+fn a_search_waits_until_it_is_granted() {
+    let none = Amounts { connections: 4, dials: 2, ..Amounts::default() };
+    let mut life = Life::new(info(false), |config| {
+        config.is_kept = false;
+        config.grant = Some(Grant { amounts: none, round: 0 });
+    });
+    let searches = |life: &Life| life.count(|output| matches!(output, Output::Search));
+    let wanted = |life: &Life| last_ask(life).unwrap().wanted.searches;
+    assert_eq!((searches(&life), wanted(&life)), (0, 1));
+    let until = life.torrent.next_timeout();
+    assert!(until.is_none_or(|at| at > life.now), "it waits for the others, not for the clock");
+    let granted = Grant { amounts: Amounts { searches: 1, ..none }, round: 1 };
+    life.does(|torrent, now| torrent.handle_grant(now, granted));
+    assert_eq!(searches(&life), 1);
+    life.does(|torrent, now| torrent.handle_search_ended(now));
+    assert_eq!(wanted(&life), 0, "the next one is due later");
+    life.now = life.torrent.next_timeout().unwrap() + Duration::from_secs(1);
+    life.does(|torrent, now| torrent.handle_timeout(now));
+    assert_eq!(searches(&life), 2);
 }
