@@ -88,7 +88,7 @@ async fn two_hundred_torrents_share_what_a_session_has_and_come_and_go_in_any_or
             handles.push(add(number).await);
             // Meanwhile some are paused, some go, and come again.
             match number % 10 {
-                3 => drop(handles[number / 2].pause().await),
+                3 => handles[number / 2].pause().await,
                 6 => {
                     let gone = number / 3;
                     handles[gone].remove().await.unwrap();
@@ -98,7 +98,7 @@ async fn two_hundred_torrents_share_what_a_session_has_and_come_and_go_in_any_or
             }
         }
         for handle in &handles {
-            let _ = handle.resume().await;
+            handle.resume().await;
         }
         for handle in &handles {
             handle.wait_complete().await.unwrap();
@@ -106,7 +106,7 @@ async fn two_hundred_torrents_share_what_a_session_has_and_come_and_go_in_any_or
         for (number, handle) in handles.iter().enumerate().rev() {
             match number % 3 {
                 0 => {
-                    let _ = handle.pause().await;
+                    handle.pause().await;
                     reach(handle, Phase::Paused).await;
                 }
                 1 => handle.remove().await.unwrap(),
