@@ -48,8 +48,7 @@ fn make_torrent(folder: &Path, number: usize) -> Metainfo {
 }
 
 async fn session() -> Session {
-    let config =
-        Config { listen: vec!["127.0.0.1:0".parse().unwrap()], dht: false, disk_threads: 1, ..Config::default() };
+    let config = Config::default().listen("127.0.0.1:0".parse().unwrap()).without_dht().disk_threads(1);
     Session::start(config).await.unwrap()
 }
 
@@ -75,11 +74,11 @@ async fn two_hundred_torrents_share_what_a_session_has_and_come_and_go_in_any_or
     let (seeds, leeches) = (session().await, session().await);
     let addr = seeds.local_addrs()[0];
     for torrent in &torrents {
-        let options = AddOptions { existing: ExistingData::Verified, ..AddOptions::new(&share) };
+        let options = AddOptions::new(&share).existing(ExistingData::Verified);
         seeds.add(torrent.clone(), options).await.unwrap();
     }
     let add = async |number: usize| {
-        let options = AddOptions { peers: vec![addr.into()], ..AddOptions::new(&out) };
+        let options = AddOptions::new(&out).peer(addr);
         leeches.add(torrents[number].clone(), options).await.unwrap()
     };
     let body = async {
@@ -88,17 +87,19 @@ async fn two_hundred_torrents_share_what_a_session_has_and_come_and_go_in_any_or
             handles.push(add(number).await);
             // Meanwhile some are paused, some go, and come again.
             match number % 10 {
-                3 => handles[number / 2].pause().await,
+                3 => handles[number / 2].pause().await.unwrap(),
                 6 => {
                     let gone = number / 3;
                     handles[gone].remove().await.unwrap();
+                    assert!(leeches.torrent(&torrents[gone].info.hash()).is_none());
                     handles[gone] = add(gone).await;
                 }
                 _ => {}
             }
         }
+        assert_eq!(leeches.torrents().len(), TORRENTS);
         for handle in &handles {
-            handle.resume().await;
+            handle.resume().await.unwrap();
         }
         for handle in &handles {
             handle.wait_complete().await.unwrap();
@@ -106,7 +107,7 @@ async fn two_hundred_torrents_share_what_a_session_has_and_come_and_go_in_any_or
         for (number, handle) in handles.iter().enumerate().rev() {
             match number % 3 {
                 0 => {
-                    handle.pause().await;
+                    handle.pause().await.unwrap();
                     reach(handle, Phase::Paused).await;
                 }
                 1 => handle.remove().await.unwrap(),

@@ -95,6 +95,13 @@ impl Config {
         self.peers_max = count;
         self
     }
+
+    /// Connections of all torrents at most, beside four that each torrent has in any case.
+    #[must_use]
+    pub fn connections_max(mut self, count: usize) -> Self {
+        self.connections_max = count;
+        self
+    }
 }
 
 /// How one torrent is added.
