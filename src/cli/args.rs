@@ -10,24 +10,24 @@ use magnes::session::{Config, NodeMode};
 /// How to listen and to find peers.
 #[derive(Debug, Args)]
 pub(crate) struct NetworkArgs {
-    /// Address to listen on, TCP and UDP with the same port number; port 0 picks a free one. May repeat.
-    /// Default: every address of the machine, on a free port.
+    /// Address to listen on, TCP and UDP with the same port number; port 0 picks a free one. May be repeated. Default:
+    /// every address of the machine, on a free port.
     #[arg(long, value_name = "IP:PORT", value_parser = parse_socket)]
     pub(crate) listen: Vec<SocketAddr>,
-    /// DHT node to bootstrap from, instead of the built-in list: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May repeat.
+    /// DHT node to bootstrap from, instead of the built-in list: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May be repeated.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) bootstrap: Vec<PeerAddr>,
-    /// Peer to dial at once, besides those that are found: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May repeat.
+    /// Peer to connect to at once, in addition to those found: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May be repeated.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) peer: Vec<PeerAddr>,
-    /// Do not use the DHT: only --peer, peers that the magnet link names, and peers that connect to us.
+    /// Do not use the DHT: only --peer, peers named in the magnet link, and incoming peers.
     #[arg(long)]
     pub(crate) no_dht: bool,
     /// Whether to answer the queries of other DHT nodes.
     #[arg(long, value_name = "MODE", value_enum, default_value_t, conflicts_with = "no_dht")]
     pub(crate) dht_mode: DhtMode,
-    /// Folder of resume files and of the DHT's table. Several downloads may use it at the same time.
-    /// Default: $XDG_STATE_HOME/magnes or ~/.local/state/magnes.
+    /// Folder for resume files and the DHT's routing table. Several downloads may share it. Default:
+    /// $XDG_STATE_HOME/magnes or ~/.local/state/magnes.
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 }
@@ -35,12 +35,12 @@ pub(crate) struct NetworkArgs {
 /// Whether others' queries are answered (BEP 43).
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum DhtMode {
-    /// As soon as a query of a stranger arrives, which shows that others reach this machine; on local networks always.
+    /// Once a query from outside shows that this machine is reachable; always on local networks.
     #[default]
     Adaptive,
-    /// Always: for a machine that others reach.
+    /// Always: for a machine that is reachable from outside.
     Server,
-    /// Never, and other nodes are told so.
+    /// Never, and say so to other nodes.
     Client,
 }
 
@@ -69,7 +69,7 @@ impl NetworkArgs {
 /// How to tell what happens.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct ReportArgs {
-    /// Print one JSON object a line on stdout: listening, metadata, progress, piece_failed, complete, error.
+    /// Print one JSON object per line on stdout: listening, metadata, progress, piece_failed, complete, error.
     #[arg(long)]
     pub(crate) json: bool,
     /// Print nothing but errors.

@@ -22,30 +22,30 @@ const NAMES_TOLD_MAX: usize = 5;
 
 /// Make a .torrent file from a file or folder.
 ///
-/// No tracker is written into it: peers find each other through the DHT. Prints the magnet link.
+/// It names no tracker: peers find each other through the DHT. Prints the magnet link.
 ///
-/// Names that some systems refuse or fold (device names such as aux.c, a backslash, two names that differ only in case) are
-/// told and kept: downloaders there get these files under other names.
+/// Names that some systems refuse or fold (device names such as aux.c, a backslash, two names that differ only in case)
+/// are reported and kept: downloaders on such systems get these files under other names.
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
-    /// File or folder to share. Symbolic links, pipes and devices in it, and what may not be read, are left out and named.
+    /// File or folder to share. Symbolic links, pipes, devices and unreadable files in it are left out and listed.
     path: PathBuf,
     /// File to write. Default: the name of PATH with .torrent, in this folder.
     #[arg(short, long, value_name = "FILE.torrent")]
     output: Option<PathBuf>,
-    /// Replace FILE.torrent when it exists. Without this, an existing file is left alone and the command refused.
+    /// Overwrite FILE.torrent if it exists. Without this, the command refuses to.
     #[arg(short, long)]
     force: bool,
-    /// Length of a piece: a power of two from 16384 to 16777216. Default: one that makes at most 2000 pieces.
+    /// Length of a piece: a power of two from 16384 to 16777216. Default: the smallest that makes at most 2000 pieces.
     #[arg(long, value_name = "BYTES", value_parser = parse_piece_len)]
     piece_length: Option<u32>,
-    /// Forbid the DHT and peer exchange (BEP 27). Such a torrent needs peers by --peer, or a tracker of another client.
+    /// Forbid the DHT and peer exchange (BEP 27). Such a torrent needs --peer, or a client with a tracker.
     #[arg(long)]
     private: bool,
-    /// A remark that goes into the file.
+    /// Comment to store in the file.
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
-    /// DHT node that leads to the peers, for networks of one's own (BEP 5). May repeat.
+    /// DHT node that leads to the peers, for private networks (BEP 5). May be repeated.
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "private")]
     node: Vec<PeerAddr>,
 }

@@ -16,8 +16,8 @@ use super::serve::{Goal, Job, Wanted};
 
 /// Download by magnet link, info hash or .torrent file.
 ///
-/// Peers are found through the DHT; no tracker is asked. Every piece is verified. A download that was stopped goes on
-/// where it was when the same command is given again.
+/// Finds peers through the DHT, without trackers, and verifies every piece. To resume a download that was stopped, run
+/// the same command again.
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     /// Magnet link (to a torrent, or `xs=urn:btpk:` to what a publisher points to), info hash (40 hexadecimal or 32 base32
@@ -26,25 +26,25 @@ pub(crate) struct GetArgs {
     /// Folder to download into.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
-    /// Fetch only these files of the torrent, by their numbers as `magnes show` prints them, for example 0,2,4-7.
-    /// Default: those that the magnet link selects, or all. Give the command again with others to fetch more.
+    /// Fetch only these files, by the numbers that `magnes show` prints, for example 0,2,4-7. Default: those that the
+    /// magnet link selects, or all. Run the command again with other numbers to fetch more.
     #[arg(long, value_name = "NUMBERS")]
     files: Option<FileSelection>,
-    /// Write over files that stand there already, even if they share no piece with the torrent or are longer than its own.
-    /// Without this, such files are taken for your own: they are left alone, and the command ends with 4.
+    /// Overwrite existing files, even if they share no piece with the torrent or are longer than its own. Without this,
+    /// such files are assumed to be yours: they are left alone, and the command exits with 4.
     #[arg(long)]
     overwrite: bool,
-    /// Give files names that work on every system, for a folder that others read, too (a share, a stick): `aux.c` becomes
-    /// `_aux.c`, of `README` and `readme` the second `readme.1`. Without this, names stay as the torrent has them as far as
-    /// the folder takes them. Give it again to go on with such a download.
+    /// Give files names that are valid on every system, for a folder that other systems read (a share, a USB stick):
+    /// `aux.c` becomes `_aux.c`; of `README` and `readme` the second becomes `readme.1`. Without this, names stay as
+    /// the torrent has them wherever the folder accepts them. Give it again to resume such a download.
     #[arg(long)]
     portable_names: bool,
     #[command(flatten)]
     network: NetworkArgs,
-    /// Go on seeding when complete, until Ctrl-C.
+    /// Keep seeding when complete, until Ctrl-C.
     #[arg(long)]
     seed: bool,
-    /// Give up after so many seconds, with exit code 3. What was downloaded is kept.
+    /// Give up after this many seconds, with exit code 3. What was downloaded is kept.
     #[arg(long, value_name = "SECS")]
     timeout: Option<u64>,
     #[command(flatten)]

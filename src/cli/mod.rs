@@ -45,7 +45,7 @@ Examples:
   magnes seed ~/Pictures                      share a folder; prints its magnet link first
   magnes node --listen 0.0.0.0:6881           run a DHT bootstrap node
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 timed out, 4 disk, 5 bad torrent or magnet link,
+Exit codes: 0 done, 1 failed, 2 usage error, 3 timed out, 4 disk, 5 bad torrent or magnet link,
 6 cannot bind the address, 130 interrupted. MAGNES_LOG=debug (or trace, or info) writes a log to stderr.";
 
 /// A trackerless BitTorrent client and DHT node.

@@ -18,17 +18,17 @@ use super::verify::data_folder;
 
 /// Share a file or folder, or what a .torrent file describes, until Ctrl-C.
 ///
-/// Prints the magnet link first. A file or folder is hashed, no .torrent file is needed; the data of a .torrent file are
-/// verified, and what is missing is fetched.
+/// Prints the magnet link first. A file or folder is hashed; no .torrent file is needed. For a .torrent file, its data
+/// are verified, and what is missing is fetched.
 #[derive(Debug, Args)]
 pub(crate) struct SeedArgs {
     /// File or folder to share, or a .torrent file.
     #[arg(value_name = "PATH|FILE.torrent")]
     path: PathBuf,
-    /// Folder in which the data of the .torrent file stand. Default: the folder of the .torrent file.
+    /// Folder that holds the data of the .torrent file. Default: the folder of the .torrent file.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The data of the .torrent file stand under the names that `get --portable-names` gives.
+    /// The data of the .torrent file have the names that `get --portable-names` gives.
     #[arg(long)]
     portable_names: bool,
     #[command(flatten)]

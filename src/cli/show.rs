@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::files::{parse_source, read_metainfo};
 use super::print;
 
-/// Show what a .torrent file or magnet link says.
+/// Show what is in a .torrent file or magnet link.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// A .torrent file, magnet link or info hash.

@@ -15,18 +15,18 @@ use super::print;
 
 /// Check the data of a .torrent file.
 ///
-/// Says which files are missing or incomplete, and ends with 1 when any is; with 4 when files could not be read, which says
-/// nothing of their data. A file that is whole and has more bytes behind its end is named and counts as whole: it can be
-/// seeded. Nothing is written.
+/// Lists files that are missing or incomplete, and exits with 1 if there are any, or with 4 if files could not be read.
+/// A complete file with extra bytes at its end is reported and counts as complete: it can be seeded. Nothing is
+/// written.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The .torrent file.
     #[arg(value_name = "FILE.torrent")]
     torrent: PathBuf,
-    /// Folder in which its file or folder stands; that folder itself, or the file, is understood too.
+    /// Folder that holds its file or folder; that folder itself, or the file, works too.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// The data stand under the names that `get --portable-names` gives.
+    /// The data have the names that `get --portable-names` gives.
     #[arg(long)]
     portable_names: bool,
 }

@@ -9,7 +9,7 @@ use super::hex;
 use crate::cli::Outcome;
 use crate::cli::exit::Exit;
 
-/// Say once that a peer of this machine has a torrent.
+/// Announce once that a peer on this machine has a torrent.
 #[derive(Debug, Args)]
 pub(super) struct AnnounceArgs {
     /// Its info hash, magnet link or .torrent file.

@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// How answers are printed.
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long, global = true)]
     pub(super) json: bool,
 }
@@ -33,10 +33,10 @@ pub(super) struct OutputArgs {
 /// From where a question is asked, and for how long.
 #[derive(Debug, Args)]
 pub(super) struct SocketArgs {
-    /// UDP address to ask from; port 0 picks a free one. Default: any, of IPv4 and of IPv6.
+    /// UDP address to query from; port 0 picks a free one. Default: any, IPv4 and IPv6.
     #[arg(long, value_name = "IP:PORT", value_parser = parse_socket)]
     listen: Option<SocketAddr>,
-    /// Give up after so many seconds, with exit code 3. Default: 15, and never with --follow.
+    /// Give up after this many seconds, with exit code 3. Default: 15, and never with --follow.
     #[arg(long, value_name = "SECS")]
     timeout: Option<u64>,
 }
@@ -44,7 +44,7 @@ pub(super) struct SocketArgs {
 /// How a question finds the nodes that can answer it.
 #[derive(Debug, Args)]
 pub(super) struct AskArgs {
-    /// DHT node to bootstrap from, instead of the built-in list: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May repeat.
+    /// DHT node to bootstrap from, instead of the built-in list: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May be repeated.
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: Vec<PeerAddr>,
     #[command(flatten)]

@@ -7,13 +7,13 @@ use crate::cli::Outcome;
 const AFTER_HELP: &str = "\
 Examples:
   magnes dht get-peers dd8255ecdc7ca55fb0bbf81323d87062db1f6d1c
-  magnes dht put 'Hello World!'       prints the hash by which anybody can get it
+  magnes dht put 'Hello World!'       prints the hash to get it by
   magnes dht get e5f96f6f38320f0f33959cb4d3d656452117aadb
   magnes dht ping 192.0.2.1:6881
 
-A --bootstrap host that does not answer is named after 5 seconds, and asked on until --timeout.";
+A --bootstrap host that does not answer is reported after 5 seconds, and retried until --timeout.";
 
-/// Ask the DHT a single question.
+/// Run a one-off DHT query.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct DhtArgs {

@@ -30,13 +30,13 @@ pub(super) struct GetArgs {
     /// The salt of a mutable item.
     #[arg(long, value_name = "TEXT", requires = "key")]
     salt: Option<String>,
-    /// The same in hexadecimal digits.
+    /// The same in hexadecimal.
     #[arg(long, value_name = "HEX", requires = "key", conflicts_with = "salt", value_parser = hex::parse_salt)]
     salt_hex: Option<Salt>,
     /// Print the value as it is stored, bencoded, and nothing else.
     #[arg(long, conflicts_with = "json")]
     raw: bool,
-    /// Go on and print every newer version, until Ctrl-C or the timeout.
+    /// Keep printing every newer version, until Ctrl-C or the timeout.
     #[arg(long)]
     follow: bool,
     #[command(flatten)]

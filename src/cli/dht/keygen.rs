@@ -22,7 +22,7 @@ Examples:
   magnes dht keygen me.key
   magnes dht put --key me.key 'Hello World!'
 
-Keep the file to yourself and make a copy: whoever has it can replace what you put, and nobody can without it.";
+Keep the file secret and back it up: anyone who has it can replace what you put, and nobody can without it.";
 
 /// Make a key for mutable items, and print its public half.
 #[derive(Debug, Args)]

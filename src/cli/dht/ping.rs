@@ -7,10 +7,10 @@ use super::asking::{OutputArgs, SocketArgs, Wait, failed};
 use crate::cli::Outcome;
 use crate::cli::exit::{Exit, Failure};
 
-/// Ask a node for a sign of life.
+/// Ping a node.
 #[derive(Debug, Args)]
 pub(super) struct PingArgs {
-    /// The node. Of a name the first IPv4 address is asked, or else the first IPv6 address.
+    /// The node. A name is resolved to its first IPv4 address, or else its first IPv6 address.
     #[arg(value_name = "HOST:PORT")]
     host: PeerAddr,
     #[command(flatten)]

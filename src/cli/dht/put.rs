@@ -27,7 +27,7 @@ Examples:
 
 A value has at most 1000 bytes, bencoded. Nodes forget it after two hours: put it again every hour.";
 
-/// Put an item: a value that anybody can find by its hash, or by your public key (BEP 44).
+/// Store an item: a value that anybody can find by its hash, or by your public key (BEP 44).
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 #[command(group = clap::ArgGroup::new("content").required(true))]
@@ -47,10 +47,10 @@ pub(super) struct PutArgs {
     /// Sign with the private key in this file, which `magnes dht keygen` wrote: a mutable item.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Tells the items of one key apart; at most 64 bytes.
+    /// Distinguishes items of one key; at most 64 bytes.
     #[arg(long, value_name = "TEXT", requires = "key")]
     salt: Option<String>,
-    /// The same in hexadecimal digits.
+    /// The same in hexadecimal.
     #[arg(long, value_name = "HEX", requires = "key", conflicts_with = "salt", value_parser = hex::parse_salt)]
     salt_hex: Option<Salt>,
     /// Sequence number. Default: the one after that of the newest version.

@@ -15,15 +15,15 @@ Examples:
   magnes dht sample                           info hashes from nodes on the way to a random point
   magnes dht sample --node 192.0.2.1:6881     from one node
 
-Every node says for how long its samples stay the same; asking it sooner shows nothing else.";
+Each node says how long its samples stay the same; asking it again sooner shows nothing new.";
 
 /// List some of the info hashes that nodes store (BEP 51).
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct SampleArgs {
-    /// The point towards which nodes are asked, 40 hexadecimal digits. Default: a random one.
+    /// The point towards which nodes are queried, 40 hexadecimal digits. Default: a random one.
     target: Option<NodeId>,
-    /// Ask this node alone.
+    /// Query only this node.
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "bootstrap")]
     node: Option<PeerAddr>,
     #[command(flatten)]

@@ -19,7 +19,7 @@ Each line is one step: when, what, the node, and how many leading bits its id sh
   ask      a query goes out; from whom the node is known
   answer   how long it took, what it gave, whether the id fits the address (BEP 42)
   slow     no answer for longer than most take: another node is asked meanwhile
-  give up  so late that few answers are still to come: nobody waits for it any more
+  give up  so late that an answer is unlikely: the lookup no longer waits for it
   fail     no answer after 3 seconds, or the node cannot be reached";
 
 /// Show a lookup step by step: whom it asks, who named them, what they answer, what it waits for.

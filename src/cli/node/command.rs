@@ -26,35 +26,36 @@ use crate::cli::signals::{Signal, Signals};
 /// How often a log without a terminal is told how it goes; besides whenever readiness changes.
 const LOG_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// Run a DHT node that others can begin with.
+/// Run a DHT node that others can bootstrap from.
 ///
-/// It answers queries within budgets, stores announces and items for others and keeps its table and ids in the state
-/// folder. Without --bootstrap it begins with the built-in list of public nodes. docs/operator.md is the guide.
+/// It answers queries within rate limits, stores announces and items for others, and keeps its routing table and ids in
+/// the state folder. Without --bootstrap it bootstraps from the built-in list of public nodes. See docs/operator.md.
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
-    /// UDP address to listen on; port 0 picks a free one. May repeat: one node id each.
-    /// Default: port 6881 of every IPv4 address, and of each public IPv6 address that lasts.
+    /// UDP address to listen on; port 0 picks a free one. May be repeated: one node id each. Default: port 6881 of
+    /// every IPv4 address, and of each public IPv6 address that lasts.
     #[arg(long, value_name = "IP:PORT", value_parser = parse_socket)]
     listen: Vec<SocketAddr>,
-    /// DHT node to bootstrap from, instead of the built-in list: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May repeat.
+    /// DHT node to bootstrap from, instead of the built-in list: NAME:PORT, IPv4:PORT or [IPv6]:PORT. May be repeated.
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: Vec<PeerAddr>,
-    /// Begin with nobody but the saved table, and wait to be asked: for the first node of a network.
+    /// Bootstrap from nothing but the saved table: for the first node of a network.
     #[arg(long, conflicts_with = "bootstrap")]
     no_bootstrap: bool,
-    /// Folder in which the table is kept. Default: $XDG_STATE_HOME/magnes or ~/.local/state/magnes.
+    /// Folder for the routing table. Default: $XDG_STATE_HOME/magnes or ~/.local/state/magnes.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// TCP address of GET /metrics (for Prometheus) and GET /health (200 when ready, else 503). Not for the public.
+    /// TCP address of GET /metrics (for Prometheus) and GET /health (200 when ready, else 503). Do not expose it
+    /// publicly.
     #[arg(long, value_name = "IP:PORT", value_parser = parse_socket)]
     metrics: Option<SocketAddr>,
-    /// Print one JSON object a line on stdout: listening, status, external_address, error.
+    /// Print one JSON object per line on stdout: listening, status, external_address, error.
     #[arg(long)]
     json: bool,
     /// Print nothing but errors.
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) quiet: bool,
-    /// Seconds between two tellings of the status, on a terminal and in JSON.
+    /// Seconds between status updates, on a terminal and in JSON.
     #[arg(long, value_name = "SECS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     status_interval: u64,
     #[command(flatten)]
@@ -65,19 +66,21 @@ pub(crate) struct NodeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
-    /// Bytes of replies a second to everybody together, for each address that is listened on. Default: 1 MiB.
+    /// Bytes of replies per second in total, for each --listen address. Default: 1 MiB.
     #[arg(long, value_name = "BYTES")]
     max_reply_rate: Option<u32>,
-    /// Network, such as 192.0.2.0/24, that no budget applies to. May repeat. Loopback and private ones always are.
+    /// Network, such as 192.0.2.0/24, that no rate limit applies to. May be repeated. Loopback and private networks are
+    /// always exempt.
     #[arg(long, value_name = "PREFIX")]
     exempt: Vec<Prefix>,
-    /// Memory for peers that others announce, in MiB for each address that is listened on. Default: 4.
+    /// Memory for announced peers, in MiB per --listen address. Default: 4.
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     peer_memory: Option<u32>,
-    /// Memory for items that others put, in MiB for each address that is listened on. Default: 2.
+    /// Memory for stored items, in MiB per --listen address. Default: 2.
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     item_memory: Option<u32>,
-    /// Query any number of new addresses a second. Without it 40 a second, and 600 in 30 seconds: home routers fail beyond.
+    /// Do not limit queries to new addresses. The limit is 40 per second, and 600 in 30 seconds, as home routers fail
+    /// beyond.
     #[arg(long)]
     no_endpoint_limit: bool,
 }
