@@ -184,3 +184,31 @@ fn what_is_read_as_it_comes_is_a_stream_and_may_go_anywhere() {
     anywhere::<Session>();
     anywhere::<TorrentHandle>();
 }
+
+#[cfg(feature = "serde")]
+#[tokio::test]
+async fn what_is_reported_can_be_serialized() {
+    let session = Session::start(loopback()).await.unwrap();
+    let mut events = session.events();
+    let folder = tempfile::tempdir().unwrap();
+    let hash = InfoHash::new([0x5f; 20]);
+    let torrent = session.add(hash, AddOptions::new(folder.path())).await.unwrap();
+    let text = "5f".repeat(20);
+    let added = serde_json::to_value(events.next().await.unwrap()).unwrap();
+    assert_eq!(added, serde_json::json!({ "type": "added", "info_hash": text }));
+    let is_stalled = |progress: &magnes::session::Progress| progress.stall.is_some();
+    let mut progress = torrent.progress();
+    let stalled = loop {
+        let now = timeout(DEADLINE, progress.next()).await.unwrap().unwrap();
+        if is_stalled(&now) {
+            break serde_json::to_value(now).unwrap();
+        }
+    };
+    assert_eq!(stalled["phase"], "metadata");
+    assert_eq!(stalled["stall"], serde_json::json!({ "reason": "no_peers_found", "search": "no_dht" }));
+    let failed = SessionEvent::Failed { info_hash: hash, error: TorrentError::Stopped };
+    let failed = serde_json::to_value(failed).unwrap();
+    assert_eq!(failed["error"], "the torrent was stopped");
+    assert_eq!(serde_json::from_value::<InfoHash>(failed["info_hash"].clone()).unwrap(), hash);
+    session.shutdown().await;
+}

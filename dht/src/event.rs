@@ -364,6 +364,7 @@ pub struct Stats {
 
 /// Whether lookups can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum Readiness {
     /// Nodes answer.
     Ready,
@@ -392,6 +393,7 @@ pub enum PingAnswer {
 
 /// Why lookups cannot succeed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum NotReady {
     /// No address of any node is known: no name was resolved so far, or none was given.

@@ -6,6 +6,7 @@ pub const BLOCK_LEN: u32 = 16 * 1024;
 
 /// The index of a piece, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PieceIndex(u32);
 
 impl PieceIndex {

@@ -7,6 +7,7 @@ use crate::torrent::TorrentState;
 
 /// What happens in a session: to it, and to each of its torrents.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "type", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum SessionEvent {
     /// A torrent was added.
@@ -29,7 +30,8 @@ pub enum SessionEvent {
     Failed {
         /// The torrent.
         info_hash: InfoHash,
-        /// Why.
+        /// Why; its sentence, where it is serialized.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
         error: TorrentError,
     },
     /// Something happened to a torrent.
@@ -45,6 +47,11 @@ pub enum SessionEvent {
         /// How many.
         events: u64,
     },
+}
+
+#[cfg(feature = "serde")]
+fn as_text<S: serde::Serializer>(error: &TorrentError, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(error)
 }
 
 impl SessionEvent {

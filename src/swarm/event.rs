@@ -176,6 +176,7 @@ pub enum Event {
 
 /// What a banned peer did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum BanReason {
     /// It sent blocks that are not the torrent's.
     CorruptBlocks,

@@ -4,6 +4,7 @@ use super::event::BanReason;
 
 /// How far a torrent is, and why it does not move when it does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
     /// Whether the metadata are known.
@@ -32,6 +33,7 @@ pub struct Status {
 
 /// Why a torrent does not move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
     /// The user paused it.
@@ -119,6 +121,7 @@ impl fmt::Display for Reason {
 
 /// What became of the addresses that are known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Contacts {
     /// All.

@@ -9,6 +9,7 @@ use crate::swarm::{BanReason, Reason};
 
 /// How far a torrent is.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Progress {
     /// What the torrent is doing.
@@ -53,6 +54,7 @@ impl Progress {
 
 /// What a torrent is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Phase {
     /// The info dictionary is fetched from peers (BEP 9).
@@ -71,6 +73,7 @@ pub enum Phase {
 
 /// Why nothing moves.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stall {
     /// The torrent's own reason.
@@ -81,6 +84,7 @@ pub struct Stall {
 
 /// How the search for peers goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Search {
     /// The DHT is asked; how far it is.
@@ -115,6 +119,7 @@ impl fmt::Display for Stall {
 
 /// What happens to a torrent, for those who want to tell it.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "type", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum TorrentEvent {
     /// The metadata are known and valid.
