@@ -27,19 +27,23 @@ const FLOORS: [(&str, &[&str]); 9] = [
 ];
 
 /// The DHT's folders and files, and which others each may import besides itself and `lib.rs`.
-const DHT_FLOORS: [(&str, &[&str]); 13] = [
-    ("id", &[]),
+const DHT_FLOORS: [(&str, &[&str]); 14] = [
+    ("network", &[]),
+    ("id", &["network"]),
     ("keyed", &[]),
     ("item", &["id"]),
     ("krpc", &["id", "item"]),
     ("traffic", &["krpc", "guard"]),
-    ("guard", &["id"]),
-    ("table", &["id", "krpc"]),
-    ("store", &["id", "keyed", "item", "krpc"]),
+    ("guard", &["id", "network"]),
+    ("table", &["id", "network", "krpc"]),
+    ("store", &["id", "network", "keyed", "item", "krpc"]),
     ("event", &["id", "item", "krpc", "traffic"]),
-    ("rpc", &["id", "krpc", "event"]),
-    ("lookup", &["id", "krpc"]),
-    ("node", &["id", "keyed", "item", "krpc", "traffic", "guard", "table", "store", "event", "rpc", "lookup"]),
+    ("rpc", &["id", "network", "krpc", "event"]),
+    ("lookup", &["id", "network", "krpc"]),
+    (
+        "node",
+        &["id", "network", "keyed", "item", "krpc", "traffic", "guard", "table", "store", "event", "rpc", "lookup"],
+    ),
     ("driver", &["id", "item", "krpc", "guard", "event", "node"]),
 ];
 

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use rand_core::Rng;
 
+use crate::is_local;
+
 /// Contacts of an ordinary bucket, results of a lookup, and the nodes of one reply (BEP 5: K).
 pub(crate) const K: usize = 8;
 
@@ -217,14 +219,6 @@ impl NodeId {
         }
         let prefix = address_prefix(ip, self.0[ID_LEN - 1] & 0x07);
         self.0[..2] == prefix[..2] && self.0[2] & 0xf8 == prefix[2] & 0xf8
-    }
-}
-
-/// Whether an address belongs to a local network: those BEP 42 exempts from its rule on ids.
-pub fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod item;
 mod keyed;
 pub mod krpc;
 mod lookup;
+mod network;
 mod node;
 mod rpc;
 mod store;
@@ -28,10 +29,11 @@ pub use event::{
     PutOutcome, Readiness, Refusal, ScrapeOutcome, SocketIndex, Stats,
 };
 pub use guard::{AddressFilter, Bogon, DropReason, Guard, GuardConfig, GuardStats, ParsePrefixError, Prefix, Verdict};
-pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target, is_local};
+pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target};
 pub use item::{Item, ItemError, MutableItem};
 pub use krpc::compact::{self, Contact, Family};
 pub use krpc::{BloomFilter, SCRAPE_PEERS_MAX};
+pub use network::{Network, is_local};
 pub use node::{
     AnnouncePort, Node, NodeConfig, NodeMode, OPERATIONS_MAX, PeerRole, Request, RequestError, RouterState,
     SnapshotError,

@@ -39,10 +39,7 @@ impl PeerAddr {
 
 /// Whether the address is one of this machine or of a local network, where many hosts may share few addresses.
 pub fn is_local(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
+    magnes_dht::is_local(ip.to_canonical())
 }
 
 impl FromStr for PeerAddr {

@@ -3,7 +3,7 @@
 mod addresses;
 mod prefix;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use rand_core::Rng;
@@ -12,7 +12,7 @@ use siphasher::sip::SipHasher13;
 pub use addresses::{AddressFilter, Bogon};
 pub use prefix::{ParsePrefixError, Prefix};
 
-use crate::is_local;
+use crate::{Network, is_local};
 
 /// What the guard lets through.
 #[derive(Debug, Clone)]
@@ -185,8 +185,8 @@ impl Guard {
         let key = SipHasher13::new_with_keys(rng.next_u64(), rng.next_u64());
         let sets = vec![[Bucket::default(); WAYS]; SETS_MIN];
         let total = Bucket::full(1, 0, total_rate(&config));
-        let hashed = |is_site| (Network { number: 0, is_site }, key.hash(&0u64.to_le_bytes()));
-        let recent = [hashed(false), hashed(true)];
+        let nowhere = Network::subnet(Ipv4Addr::UNSPECIFIED.into());
+        let recent = [(nowhere, key.hash(&nowhere.number().to_le_bytes())); 2];
         Self { config, filter, key, start, sets, recent, total, stats: GuardStats::default() }
     }
 
@@ -283,7 +283,7 @@ impl Guard {
     }
 
     /// The bucket of a network, filled up to `now_ms`.
-    fn bucket(&mut self, network: Network, now_ms: u32) -> &mut Bucket {
+    fn bucket(&mut self, network: Budgeted, now_ms: u32) -> &mut Bucket {
         let hash = self.hash(network);
         let tag = (hash >> 32) as u32 & !TAG_SITE | TAG_USED | if network.is_site { TAG_SITE } else { 0 };
         let rates = self.rates();
@@ -293,10 +293,10 @@ impl Guard {
         bucket
     }
 
-    fn hash(&mut self, network: Network) -> u64 {
-        let recent = &mut self.recent[usize::from(network.is_site)];
-        if recent.0.number != network.number {
-            *recent = (network, self.key.hash(&network.number.to_le_bytes()));
+    fn hash(&mut self, Budgeted { network, is_site }: Budgeted) -> u64 {
+        let recent = &mut self.recent[usize::from(is_site)];
+        if recent.0 != network {
+            *recent = (network, self.key.hash(&network.number().to_le_bytes()));
         }
         recent.1
     }
@@ -342,23 +342,16 @@ fn total_rate(config: &GuardConfig) -> Rate {
 
 /// A network that has a budget.
 #[derive(Debug, Clone, Copy)]
-struct Network {
-    /// Differs between any two of them.
-    number: u64,
+struct Budgeted {
+    network: Network,
     /// An IPv6 /48, which has the budget of several networks.
     is_site: bool,
 }
 
 /// The networks whose budgets an address draws on.
-fn networks(ip: IpAddr) -> [Option<Network>; 2] {
-    match ip {
-        IpAddr::V4(ip) => [Some(Network { number: u64::from(ip.to_bits() >> 8), is_site: false }), None],
-        IpAddr::V6(ip) => {
-            let number = (ip.to_bits() >> 64) as u64;
-            // Inverted, the 48 bits have 16 ones in front: the number of a /64 of multicast, which is never admitted.
-            [Some(Network { number, is_site: false }), Some(Network { number: !(number >> 16), is_site: true })]
-        }
-    }
+fn networks(ip: IpAddr) -> [Option<Budgeted>; 2] {
+    let subnet = Budgeted { network: Network::subnet(ip), is_site: false };
+    [Some(subnet), ip.is_ipv6().then(|| Budgeted { network: Network::site(ip), is_site: true })]
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::candidate::{Candidate, State};
-use crate::is_local;
+use crate::{Network, is_local};
 
-/// Nodes of one network that are asked: one may be a neighbour of another, more look like one owner.
+/// Nodes of one subnet that are asked: one may be a neighbour of another, more look like one owner.
 const NETWORK_MAX: usize = 2;
 /// Of what a node names, this many are under way at once until the first answers.
 const UNPROVEN_MAX: usize = 4;
@@ -71,7 +71,8 @@ impl Shares {
     /// What is to be held against asking this one.
     pub(super) fn standing(&self, candidate: &Candidate) -> Standing {
         let ip = candidate.contact.addr.ip();
-        let neighbours = self.busy.iter().filter(|other| is_same_network(**other, ip));
+        let network = Network::subnet(ip);
+        let neighbours = self.busy.iter().filter(|other| Network::subnet(**other) == network);
         if self.busy.contains(&ip) || neighbours.count() >= NETWORK_MAX {
             return Standing::Crowded;
         }
@@ -92,14 +93,5 @@ impl Shares {
     fn record(&self, suggester: Option<SocketAddr>) -> Option<Record> {
         let suggester = suggester?;
         self.suggesters.iter().find(|(addr, _)| *addr == suggester).map(|(_, record)| *record)
-    }
-}
-
-/// The /24 of an IPv4 address, the /64 of an IPv6 one.
-fn is_same_network(left: IpAddr, right: IpAddr) -> bool {
-    match (left, right) {
-        (IpAddr::V4(left), IpAddr::V4(right)) => left.octets()[..3] == right.octets()[..3],
-        (IpAddr::V6(left), IpAddr::V6(right)) => left.octets()[..8] == right.octets()[..8],
-        _ => false,
     }
 }

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::Network;
+
 /// Distinct networks that have to agree on our address (BEP 42 leaves the number open).
 const VOTES_MIN: usize = 8;
 /// Votes that are kept; the oldest goes.
 const VOTES_MAX: usize = 64;
 
-/// What other nodes say our address is (the `ip` field, BEP 42). No single one is believed: votes count once a /24, or a
-/// /48 of IPv6, and two thirds have to agree.
+/// What other nodes say our address is (the `ip` field, BEP 42). No single one is believed: votes count once a
+/// [site](Network::site), and two thirds have to agree.
 #[derive(Debug, Default)]
 pub(crate) struct Votes {
-    by_network: BTreeMap<[u8; 6], (u64, SocketAddr)>,
+    by_network: BTreeMap<Network, (u64, SocketAddr)>,
     count: u64,
     settled: Option<IpAddr>,
 }
@@ -21,7 +23,7 @@ impl Votes {
     /// A node says what it sees. Returns the address when it is settled anew.
     pub(crate) fn handle_vote(&mut self, from: IpAddr, seen: SocketAddr) -> Option<SocketAddr> {
         self.count += 1;
-        self.by_network.insert(network(from), (self.count, seen));
+        self.by_network.insert(Network::site(from), (self.count, seen));
         if self.by_network.len() > VOTES_MAX
             && let Some(oldest) =
                 self.by_network.iter().min_by_key(|(_, (count, _))| *count).map(|(network, _)| *network)
@@ -35,19 +37,6 @@ impl Votes {
             return Some(seen);
         }
         None
-    }
-}
-
-fn network(ip: IpAddr) -> [u8; 6] {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            [a, b, c, 0, 0, 4]
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, e, f, ..] = ip.octets();
-            [a, b, c, d, e, f]
-        }
     }
 }
 

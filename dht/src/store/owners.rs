@@ -1,6 +1,7 @@
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
+use crate::Network;
 use crate::keyed::KeyedState;
 
 /// Groups of networks that are told apart. Honest ones share a group with a flooder as seldom as one in this many.
@@ -9,18 +10,13 @@ const GROUPS: usize = 256;
 /// The part of a full store that one group may have, as a divisor.
 const SHARE_DIVISOR: usize = 16;
 
-/// The group of a network: a keyed hash of the /24 of an IPv4 address, the /48 of an IPv6 one.
+/// The group of a network: a keyed hash of the [site](Network::site) of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner(u8);
 
 impl Owner {
     pub(crate) fn of(ip: IpAddr, hasher: &KeyedState) -> Self {
-        let network = match ip {
-            IpAddr::V4(ip) => u64::from(ip.to_bits() >> 8),
-            // Bit 63 tells the families apart.
-            IpAddr::V6(ip) => (ip.to_bits() >> 80) as u64 | 1 << 63,
-        };
-        Self(hasher.hash_one(network) as u8)
+        Self(hasher.hash_one(Network::site(ip)) as u8)
     }
 }
 

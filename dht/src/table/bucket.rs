@@ -71,9 +71,9 @@ impl Bucket {
 
     /// Whether another contact has the same id, the same address or the same network.
     fn collides(&self, record: &Record) -> bool {
-        let network = record.network();
+        let subnet = record.subnet();
         self.live.iter().any(|live| {
-            live.id == record.id || live.addr() == record.addr() || (network.is_some() && live.network() == network)
+            live.id == record.id || live.addr() == record.addr() || (subnet.is_some() && live.subnet() == subnet)
         })
     }
 

@@ -314,8 +314,8 @@ impl Table {
                 assert_eq!(self.depth(&record.id), depth, "a contact in the wrong bucket");
                 let others = &bucket.live[index + 1..];
                 assert!(others.iter().all(|other| other.id != record.id), "two contacts with one id");
-                let network = record.network();
-                let is_alone = network.is_none() || others.iter().all(|other| other.network() != network);
+                let subnet = record.subnet();
+                let is_alone = subnet.is_none() || others.iter().all(|other| other.subnet() != subnet);
                 assert!(is_alone, "two contacts of one network in bucket {depth}");
             }
         }

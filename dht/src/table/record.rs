@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::{Contact, NodeId, is_local};
+use crate::{Contact, Network, NodeId, is_local};
 
 /// How long an answer or, from one that ever answered, a query keeps a contact good, in seconds (BEP 5).
 pub(super) const GOOD_S: u32 = 15 * 60;
@@ -62,17 +62,11 @@ impl Record {
         self.fails == 0 && now_s.saturating_sub(heard_s) < GOOD_S
     }
 
-    /// The network a bucket has only one contact of: the /24 of an IPv4 address, the /64 of an IPv6 one. Local networks
-    /// are not limited: there many nodes share one address.
-    pub(super) fn network(&self) -> Option<[u8; 16]> {
-        let mut network = self.ip;
-        let ip = Ipv6Addr::from(self.ip).to_canonical();
-        if is_local(ip) {
-            return None;
-        }
-        let kept = if ip.is_ipv4() { 15 } else { 8 };
-        network[kept..].fill(0);
-        Some(network)
+    /// The subnet, of which a bucket has only one contact. Local networks are not limited: there many nodes share one
+    /// address.
+    pub(super) fn subnet(&self) -> Option<Network> {
+        let ip = self.addr().ip();
+        (!is_local(ip)).then(|| Network::subnet(ip))
     }
 }
 

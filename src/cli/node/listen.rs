@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use magnes_dht::Network;
+
 /// The port that DHT nodes have by custom.
 const PORT: u16 = 6881;
 
@@ -39,7 +41,7 @@ fn lasting_v6(list: &str) -> Vec<Ipv6Addr> {
 }
 
 fn same_network(one: Ipv6Addr, other: Ipv6Addr) -> bool {
-    one.segments()[..4] == other.segments()[..4]
+    Network::subnet(one.into()) == Network::subnet(other.into())
 }
 
 /// What others make little of, as sentences.
