@@ -168,8 +168,7 @@ fn adopt(socket: std::net::UdpSocket) -> io::Result<tokio::net::UdpSocket> {
 
 /// Thirty-two random bytes of the system.
 fn system_chance() -> io::Result<[u8; 32]> {
-    use std::io::Read;
     let mut seed = [0; 32];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    getrandom::fill(&mut seed)?;
     Ok(seed)
 }
