@@ -345,12 +345,6 @@ pub struct Stats {
     pub good_contacts: usize,
     /// Queries that were answered.
     pub queries_answered: u64,
-    /// Queries that were sent.
-    pub queries_sent: u64,
-    /// Responses to them.
-    pub responses: u64,
-    /// Datagrams that were dropped: malformed, not matched, or over a budget.
-    pub dropped: u64,
     /// Peers stored for others.
     pub stored_peers: usize,
     /// Items stored for others (BEP 44).
@@ -360,6 +354,18 @@ pub struct Stats {
     pub network_nodes: Option<u64>,
     /// What was received and sent, by kind.
     pub traffic: Traffic,
+}
+
+impl Stats {
+    /// What a node has: each number by a name that stays, with what it is.
+    pub fn gauges(&self) -> [(&'static str, &'static str, u64); 4] {
+        [
+            ("contacts", "Contacts in the routing tables.", self.contacts as u64),
+            ("good_contacts", "Those that are good (BEP 5).", self.good_contacts as u64),
+            ("stored_peers", "Peers stored for others.", self.stored_peers as u64),
+            ("stored_items", "Items stored for others (BEP 44).", self.stored_items as u64),
+        ]
+    }
 }
 
 /// Whether lookups can succeed.

@@ -21,14 +21,14 @@ mod traffic;
 #[cfg(feature = "tokio")]
 pub use driver::{
     AnnounceGuard, AnnounceOutcome, BootstrapHost, BootstrapState, Closed, Dht, DhtBuilder, DhtStatus, ItemStream,
-    KeptStream, LookupStream, OperationError, PeerStream, PutGuard, SampleStream, SpawnError, TraceStream,
+    KeptStream, LookupStream, NameLookup, OperationError, PeerStream, PutGuard, SampleStream, SpawnError, TraceStream,
     is_unresolved,
 };
 pub use event::{
     Conflict, Event, GetOutcome, Hop, LookupOutcome, NodeSamples, NotReady, OperationId, Output, PingAnswer,
     PutOutcome, Readiness, Refusal, ScrapeOutcome, SocketIndex, Stats,
 };
-pub use guard::{AddressFilter, Bogon, DropReason, Guard, GuardConfig, GuardStats, ParsePrefixError, Prefix, Verdict};
+pub use guard::{AddressFilter, Bogon, DropReason, Guard, GuardConfig, ParsePrefixError, Prefix, Verdict};
 pub use id::{Distance, InfoHash, NodeId, ParseIdError, Target};
 pub use item::{Item, ItemError, MutableItem};
 pub use krpc::compact::{self, Contact, Family};

@@ -167,6 +167,22 @@ pub struct Traffic {
     pub drops: Drops,
 }
 
+impl Traffic {
+    /// The counts that are not of one kind of query or one reason: each by a name that stays, with what it counts.
+    pub fn counters(&self) -> [(&'static str, &'static str, u64); 8] {
+        [
+            ("responses_in", "Responses to our queries.", self.responses_in),
+            ("responses_out", "Queries answered with a response.", self.responses_out),
+            ("errors_in", "Errors that answer our queries.", self.errors_in),
+            ("errors_out", "Queries answered with an error.", self.errors_out),
+            ("datagrams_in", "Datagrams received.", self.datagrams_in),
+            ("datagrams_out", "Datagrams sent.", self.datagrams_out),
+            ("bytes_in", "Bytes of datagrams received, without headers.", self.bytes_in),
+            ("bytes_out", "Bytes of datagrams sent, without headers.", self.bytes_out),
+        ]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -242,8 +242,8 @@ fn garbage_and_responses_that_nobody_asked_for_get_no_answer_and_leave_no_trace(
         assert_eq!(rig.tell(addr(number % 100_000), &datagram), 0);
     }
     let after = rig.node.stats(rig.now);
-    assert_eq!((after.contacts, after.responses), (before.contacts, before.responses));
-    assert_eq!(after.dropped - before.dropped, u64::from(count));
+    assert_eq!((after.contacts, after.traffic.responses_in), (before.contacts, before.traffic.responses_in));
+    assert_eq!(after.traffic.drops.total() - before.traffic.drops.total(), u64::from(count));
     rig.node.check_invariants();
 }
 

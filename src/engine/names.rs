@@ -1,11 +1,9 @@
 //! Host names that a magnet link or a `.torrent` file gives for peers and DHT nodes, resolved by the system.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use tokio::net::lookup_host;
+use magnes_dht::NameLookup;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::model::PeerAddr;
 use crate::torrent::Role;
@@ -14,9 +12,6 @@ use crate::torrent::Role;
 const NAMES_MAX: usize = 32;
 /// Addresses of one name that are used.
 const ADDRS_MAX: usize = 8;
-/// First and longest pause between two tries: the network may come later.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The names of a torrent that are not resolved yet.
 #[derive(Debug, Default)]
@@ -55,15 +50,15 @@ impl Names {
 
 /// Tries until the name has an address.
 async fn resolve(role: Role, host: String, port: u16) -> (Role, Vec<SocketAddr>) {
-    let mut pause = PAUSE_MIN;
+    let mut lookup = NameLookup::new(format!("{host}:{port}"));
     loop {
-        match lookup_host((host.as_str(), port)).await.map(|addrs| addrs.take(ADDRS_MAX).collect::<Vec<_>>()) {
-            Ok(addrs) if !addrs.is_empty() => return (role, addrs),
-            Ok(_) => tracing::info!(%host, ?pause, "a name in the torrent has no address"),
-            Err(error) => tracing::info!(%host, %error, ?pause, "cannot resolve a name in the torrent"),
+        match lookup.next().await {
+            Ok(mut addrs) => {
+                addrs.truncate(ADDRS_MAX);
+                return (role, addrs);
+            }
+            Err(error) => tracing::info!(%host, %error, "cannot resolve a name in the torrent; it is tried on"),
         }
-        sleep(pause).await;
-        pause = (2 * pause).min(PAUSE_MAX);
     }
 }
 

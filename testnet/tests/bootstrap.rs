@@ -57,7 +57,7 @@ fn one_router_leads_into_the_network_within_three_seconds() {
         let is_in = |member: &Member| stats(member, now).contacts >= 8;
         assert!(world.run_until_host(host, Duration::from_secs(60), is_in), "number {number}");
         times.push(world.now() - start);
-        packets.push(stats(world.host(host), now).queries_sent);
+        packets.push(stats(world.host(host), now).traffic.queries_out.total());
     }
     println!("p50 {:?}, p95 {:?}", percentile(&times, 50), percentile(&times, 95));
     println!("queries: p50 {}, p95 {}", percentile(&packets, 50), percentile(&packets, 95));
@@ -130,7 +130,7 @@ fn outages(outage: Duration, gone_one_in: Option<usize>, runs: u8) -> Returns {
         let gone: Vec<HostIndex> = heard.enumerate().filter(leaves).map(|(_, addr)| hosts[addr]).collect();
         gone.iter().for_each(|host| world.cut_off(*host, true));
         world.cut_off(host, false);
-        let (start, before) = (world.now(), stats(world.host(host), world.now()).queries_sent);
+        let (start, before) = (world.now(), stats(world.host(host), world.now()).traffic.queries_out.total());
         let is_ready = |member: &Member| match member {
             Member::Searcher(searcher) => searcher.node().readiness() == Readiness::Ready,
             Member::Responder(_) | Member::Gone => false,
@@ -141,7 +141,7 @@ fn outages(outage: Duration, gone_one_in: Option<usize>, runs: u8) -> Returns {
         let is_found = (0..60).any(|_| looks_up(&mut world, host, InfoHash::new([number; 20])) >= 8);
         assert!(is_found, "number {number}");
         returns.lookup.push(world.now() - start);
-        returns.queries.push(stats(world.host(host), world.now()).queries_sent - before);
+        returns.queries.push(stats(world.host(host), world.now()).traffic.queries_out.total() - before);
         world.drive(host, |member, _, _| *member = Member::Gone);
         gone.iter().for_each(|host| world.cut_off(*host, false));
     }

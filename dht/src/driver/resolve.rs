@@ -20,30 +20,61 @@ pub(super) struct Resolution {
     pub(super) result: io::Result<Vec<SocketAddr>>,
 }
 
-/// Resolves the name of a bootstrap host, `HOST:PORT`, to all its addresses, trying for ever: the network may come later.
+/// Looks a name up by the system's resolver, again and again: the network may come later.
+#[derive(Debug)]
+pub struct NameLookup {
+    name: String,
+    /// Until the next try.
+    wait: Duration,
+    /// After the next failure.
+    pause: Duration,
+}
+
+impl NameLookup {
+    /// For `HOST:PORT`.
+    pub fn new(name: String) -> Self {
+        Self { name, wait: Duration::ZERO, pause: PAUSE_MIN }
+    }
+
+    /// What the next try comes to: all addresses of the host, at least one, or why there are none. The first try is at
+    /// once; after a failure there is a pause, which doubles up to a minute.
+    pub async fn next(&mut self) -> io::Result<Vec<SocketAddr>> {
+        tokio::time::sleep(self.wait).await;
+        let result = match tokio::net::lookup_host(&self.name).await.map(Iterator::collect::<Vec<_>>) {
+            Ok(addrs) if addrs.is_empty() => Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")),
+            result => result,
+        };
+        let after_failure = (self.pause, (2 * self.pause).min(PAUSE_MAX));
+        (self.wait, self.pause) = if result.is_ok() { (Duration::ZERO, PAUSE_MIN) } else { after_failure };
+        result
+    }
+}
+
+/// Resolves the name of a bootstrap host, `HOST:PORT`, to all its addresses.
 ///
 /// Hands over what came of each try. Once there are addresses it looks again now and then; it ends when nobody waits for
 /// them any more.
 pub(super) async fn resolve(host: usize, name: String, found: mpsc::Sender<Resolution>) {
-    let mut pause = PAUSE_MIN;
+    let mut lookup = NameLookup::new(name.clone());
     loop {
-        let result = match tokio::net::lookup_host(&name).await.map(Iterator::collect::<Vec<_>>) {
-            Ok(addrs) if addrs.is_empty() => Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")),
-            result => result,
+        // Without a receiver the node is gone, and so is the wish.
+        let result = tokio::select! {
+            result = lookup.next() => result,
+            () = found.closed() => return,
         };
         let is_resolved = result.is_ok();
         match &result {
             Ok(addrs) => tracing::debug!(%name, ?addrs, "bootstrap host resolved"),
-            Err(error) => tracing::info!(%name, %error, ?pause, "cannot resolve bootstrap host"),
+            Err(error) => tracing::info!(%name, %error, pause = ?lookup.wait, "cannot resolve bootstrap host"),
         }
-        // Without a receiver the node is gone, and so is the wish.
         if found.send(Resolution { host, result }).await.is_err() {
             return;
         }
-        let (wait, next_pause) = if is_resolved { (AGAIN, PAUSE_MIN) } else { (pause, (2 * pause).min(PAUSE_MAX)) };
-        tokio::select! {
-            () = tokio::time::sleep(wait) => pause = next_pause,
-            () = found.closed() => return,
+        if is_resolved {
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = found.closed() => return,
+            }
         }
     }
 }

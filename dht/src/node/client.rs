@@ -48,7 +48,6 @@ impl Node {
             .encode(&mut self.payloads);
         let payload = start..self.payloads.len();
         self.outputs.push_back(Pending::Transmit { socket, to, payload });
-        self.stats.queries_sent += 1;
         self.stats.traffic.queries_out.add(kind);
         true
     }

@@ -128,7 +128,6 @@ impl Node {
             }
             Err(DecodeError { fault, answer_to }) => {
                 tracing::trace!(%from, %fault, "a malformed datagram");
-                self.stats.dropped += 1;
                 self.stats.traffic.drops.malformed += 1;
                 if let Some(transaction) = answer_to {
                     self.refuse_malformed(now, socket, from, transaction);
@@ -185,17 +184,18 @@ impl Node {
         let heard = self.sockets.iter().map(|state| &state.health).filter(|health| health.has_heard());
         if let Some(unanswered) = heard.map(|health| if health.is_lost() { health.unanswered() } else { 0 }).min() {
             return match unanswered {
-                0 if self.stats.responses == 0 => {
+                0 if self.stats.traffic.responses_in == 0 => {
                     Readiness::NotReady(NotReady::Refused { errors: self.stats.traffic.errors_in })
                 }
                 0 => Readiness::Ready,
                 unanswered => Readiness::NotReady(NotReady::NetworkLost { unanswered }),
             };
         }
+        let sent = self.stats.traffic.queries_out.total();
         let knows = self.sockets.iter().any(|state| !state.routers.is_empty() || !state.saved.is_empty());
-        Readiness::NotReady(match knows || self.stats.queries_sent > 0 {
+        Readiness::NotReady(match knows || sent > 0 {
             false => NotReady::NoAddress,
-            true => NotReady::NoAnswer { sent: self.stats.queries_sent },
+            true => NotReady::NoAnswer { sent },
         })
     }
 
@@ -256,7 +256,6 @@ impl Node {
         let is_at_home = state.guard.filter().check(from) == Err(Bogon::Loopback);
         let is_asked_at_home = is_at_home && matches!(query.method, Method::Ping);
         if !is_asked_at_home && let Verdict::Drop(reason) = state.guard.admit_query(now, from) {
-            self.stats.dropped += 1;
             self.stats.traffic.drops.add(reason);
             return;
         }
@@ -324,11 +323,9 @@ impl Node {
         seen: Option<SocketAddr>,
     ) {
         let Some(found) = self.transactions.finish(now, socket, from, transaction) else {
-            self.stats.dropped += 1;
             self.stats.traffic.drops.unmatched += 1;
             return;
         };
-        self.stats.responses += 1;
         self.stats.traffic.responses_in += 1;
         self.handle_heard(now, socket);
         let state = &mut self.sockets[socket.0];
@@ -364,7 +361,6 @@ impl Node {
     /// An error answers a query too: the node lives, and has not what was asked for.
     fn handle_error(&mut self, now: Instant, socket: SocketIndex, from: SocketAddr, transaction: &[u8], code: i64) {
         let Some(found) = self.transactions.finish(now, socket, from, transaction) else {
-            self.stats.dropped += 1;
             self.stats.traffic.drops.unmatched += 1;
             return;
         };

@@ -93,7 +93,7 @@ fn on_a_local_network_an_adaptive_node_serves_from_the_start() {
     assert_eq!(drained(&mut node), (0, 0), "nobody said that it is part of such a network");
     node.add_bootstrap(now, &[neighbour(1)]);
     node.handle_timeout(now);
-    assert_eq!(node.stats(now).queries_sent, 1);
+    assert_eq!(node.stats(now).traffic.queries_out.total(), 1);
     assert_eq!(drained(&mut node), (0, 0), "it asks as one that answers");
     node.handle_datagram(now, socket, neighbour(2), &ping());
     assert_eq!(drained(&mut node).0, 1);
@@ -114,7 +114,7 @@ fn a_node_of_the_public_network_tells_its_own_machine_that_it_lives_and_no_more(
         node.handle_datagram(now, socket, from, &datagram);
         assert_eq!(drained(&mut node).0, answers, "{from}");
     }
-    assert_eq!((node.stats(now).contacts, node.stats(now).queries_sent), (0, 0), "it is met by nobody");
+    assert_eq!((node.stats(now).contacts, node.stats(now).traffic.queries_out.total()), (0, 0), "it is met by nobody");
 }
 
 #[test]

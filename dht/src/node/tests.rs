@@ -368,7 +368,7 @@ fn in_a_small_network_searches_become_rare_at_once() {
         world.add(number, NodeConfig::default(), &[addr(1)]);
     }
     world.run(Duration::from_secs(20));
-    let sent: Vec<u64> = (1..=5).map(|number| world.stats(number).queries_sent).collect();
+    let sent: Vec<u64> = (1..=5).map(|number| world.stats(number).traffic.queries_out.total()).collect();
     // Four others, asked in five searches; and each was asked whether it is there.
     assert!(sent.iter().all(|sent| *sent <= 5 * 4 + 4), "{sent:?}");
 }
@@ -387,9 +387,9 @@ fn a_flood_of_strangers_leaves_room_for_our_own_queries() {
         world.node(2).handle_datagram(now, SOCKET, ([10, 100 + a, b, c], 6881).into(), &datagram);
         while world.node(2).poll_output().is_some() {}
     }
-    let sent = world.stats(2).queries_sent;
+    let sent = world.stats(2).traffic.queries_out.total();
     let lookup = world.command(2, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
-    assert!(world.stats(2).queries_sent > sent);
+    assert!(world.stats(2).traffic.queries_out.total() > sent);
     world.run(Duration::from_secs(2));
     let done = world.events.iter().find(|(.., event)| event.operation() == Some(lookup) && event.is_final());
     assert!(matches!(done, Some((.., Event::LookupDone { outcome, .. })) if outcome.answered == 2), "{done:?}");

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use indicatif::{HumanBytes, HumanDuration};
-use magnes_dht::{NodeId, PerKind, Traffic};
+use magnes_dht::{NodeId, PerKind};
 use serde_json::{Map, Value, json};
 
 use super::status::{Rates, Status};
@@ -91,10 +91,8 @@ pub(super) fn status_json(status: &Status) -> Value {
         .collect();
     let mut object = json!({
         "ready": status.is_ready(), "readiness": status.readiness.to_string(),
-        "contacts": stats.contacts, "good_contacts": stats.good_contacts,
-        "queries_answered": stats.queries_answered, "queries_sent": stats.queries_sent,
-        "responses": stats.responses, "dropped": stats.dropped,
-        "stored_peers": stats.stored_peers, "stored_items": stats.stored_items,
+        "queries_answered": stats.queries_answered, "queries_sent": traffic.queries_out.total(),
+        "responses": traffic.responses_in, "dropped": traffic.drops.total(),
         "queries_in": kinds_json(&traffic.queries_in), "queries_out": kinds_json(&traffic.queries_out),
         "drops": object_of(traffic.drops.iter()),
         "memory_bytes": status.resident_bytes,
@@ -103,23 +101,10 @@ pub(super) fn status_json(status: &Status) -> Value {
         "bootstrap": hosts,
     });
     if let Value::Object(object) = &mut object {
-        object.extend(totals(traffic).map(|(name, count)| (name.to_owned(), count.into())));
+        let numbers = stats.gauges().into_iter().chain(traffic.counters());
+        object.extend(numbers.map(|(name, _, number)| (name.to_owned(), number.into())));
     }
     object
-}
-
-fn totals(traffic: &Traffic) -> impl Iterator<Item = (&'static str, u64)> {
-    [
-        ("responses_in", traffic.responses_in),
-        ("responses_out", traffic.responses_out),
-        ("errors_in", traffic.errors_in),
-        ("errors_out", traffic.errors_out),
-        ("datagrams_in", traffic.datagrams_in),
-        ("datagrams_out", traffic.datagrams_out),
-        ("bytes_in", traffic.bytes_in),
-        ("bytes_out", traffic.bytes_out),
-    ]
-    .into_iter()
 }
 
 fn kinds_json(counts: &PerKind) -> Value {

@@ -40,24 +40,16 @@ pub(super) fn render(status: &Status, addrs: &[SocketAddr]) -> String {
         "Whether lookups can succeed (1), or not (0).",
         f64::from(u8::from(status.is_ready())),
     );
-    text.gauge("magnes_dht_contacts", "Contacts in the routing tables.", stats.contacts as f64);
-    text.gauge("magnes_dht_contacts_good", "Those that are good (BEP 5).", stats.good_contacts as f64);
-    text.gauge("magnes_dht_stored_peers", "Peers stored for others.", stats.stored_peers as f64);
-    text.gauge("magnes_dht_stored_items", "Items stored for others (BEP 44).", stats.stored_items as f64);
+    for (name, help, number) in stats.gauges() {
+        let name = if name == "good_contacts" { "contacts_good" } else { name };
+        text.gauge(&format!("magnes_dht_{name}"), help, number as f64);
+    }
     text.kinds("magnes_dht_queries_received_total", "Queries received, by kind.", &traffic.queries_in);
     text.kinds("magnes_dht_queries_sent_total", "Queries sent, by kind.", &traffic.queries_out);
-    for (name, help, count) in [
-        ("magnes_dht_responses_received_total", "Responses to our queries.", traffic.responses_in),
-        ("magnes_dht_responses_sent_total", "Queries answered with a response.", traffic.responses_out),
-        ("magnes_dht_errors_received_total", "Errors that answer our queries.", traffic.errors_in),
-        ("magnes_dht_errors_sent_total", "Queries answered with an error.", traffic.errors_out),
-        ("magnes_dht_datagrams_received_total", "Datagrams received.", traffic.datagrams_in),
-        ("magnes_dht_datagrams_sent_total", "Datagrams sent.", traffic.datagrams_out),
-        ("magnes_dht_bytes_received_total", "Bytes of datagrams received, without headers.", traffic.bytes_in),
-        ("magnes_dht_bytes_sent_total", "Bytes of datagrams sent, without headers.", traffic.bytes_out),
-    ] {
-        text.family(name, "counter", help);
-        text.sample(name, &[], count as f64);
+    for (name, help, count) in traffic.counters() {
+        let name = counter_name(name);
+        text.family(&name, "counter", help);
+        text.sample(&name, &[], count as f64);
     }
     text.family("magnes_dht_drops_total", "counter", "Datagrams that came to nothing, by reason.");
     for (reason, count) in traffic.drops.iter() {
@@ -91,6 +83,16 @@ pub(super) fn render(status: &Status, addrs: &[SocketAddr]) -> String {
 /// Neither up nor down is who was not tried.
 fn is_known(state: &BootstrapState) -> bool {
     state.is_fault() || *state == BootstrapState::Answered
+}
+
+/// `responses_in` is what Prometheus knows as `magnes_dht_responses_received_total`.
+fn counter_name(name: &str) -> String {
+    let name = match (name.strip_suffix("_in"), name.strip_suffix("_out")) {
+        (Some(what), _) => format!("{what}_received"),
+        (_, Some(what)) => format!("{what}_sent"),
+        _ => name.to_owned(),
+    };
+    format!("magnes_dht_{name}_total")
 }
 
 struct Text(String);
@@ -176,6 +178,17 @@ mod tests {
         for wanted in [
             "magnes_dht_ready 0\n",
             "magnes_dht_contacts 412\n",
+            "magnes_dht_contacts_good 0\n",
+            "magnes_dht_stored_peers 0\n",
+            "magnes_dht_stored_items 0\n",
+            "magnes_dht_responses_received_total 0\n",
+            "magnes_dht_responses_sent_total 0\n",
+            "magnes_dht_errors_received_total 0\n",
+            "magnes_dht_errors_sent_total 0\n",
+            "magnes_dht_datagrams_received_total 0\n",
+            "magnes_dht_datagrams_sent_total 0\n",
+            "magnes_dht_bytes_received_total 0\n",
+            "magnes_dht_bytes_sent_total 0\n",
             "magnes_dht_queries_received_total{kind=\"get_peers\"} 0\n",
             "magnes_dht_drops_total{reason=\"prefix_bytes\"} 0\n",
             "process_resident_memory_bytes 14680064\n",
