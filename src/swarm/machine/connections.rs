@@ -294,7 +294,7 @@ impl Swarm {
         }
     }
 
-    /// Takes a peer out with everything that counts it.
+    /// Takes a peer out with everything that counts it. What it was asked for goes to others.
     fn remove(&mut self, now: Instant, key: PeerKey) {
         self.release_asks(key);
         self.metadata.forget(key);

@@ -230,14 +230,16 @@ impl Swarm {
         }
     }
 
-    /// Gives up what a peer was asked for.
-    pub(super) fn release_asks(&mut self, key: PeerKey) {
-        let (Some(peer), Some(pieces)) = (self.peers.get_mut(&key), &mut self.pieces) else { return };
+    /// Gives up what a peer was asked for. Returns whether that was anything: others may have room for it.
+    pub(super) fn release_asks(&mut self, key: PeerKey) -> bool {
+        let (Some(peer), Some(pieces)) = (self.peers.get_mut(&key), &mut self.pieces) else { return false };
+        let mut freed = false;
         for block in peer.asks.drain() {
             pieces.release(&block, key, &mut self.chance);
             self.credit.settle(&block);
-            self.freed = true;
+            freed = true;
         }
+        freed
     }
 
     /// Takes back what a peer will not send, as far as is known; it is told so, in case it would after all.
@@ -247,7 +249,6 @@ impl Swarm {
                 pieces.release(block, key, &mut self.chance);
             }
             self.credit.settle(block);
-            self.freed = true;
             self.send(key, Message::Cancel(*block));
         }
     }

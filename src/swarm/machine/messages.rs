@@ -3,32 +3,44 @@
 use std::time::Instant;
 
 use super::Swarm;
+use super::download::Run;
 use crate::model::{Bitfield, Block, PieceIndex};
 use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
 use crate::swarm::flood;
 use crate::swarm::peer::PeerPieces;
 use crate::wire::Message;
 
+/// What a run of messages comes to, done once at its end.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Consecutive blocks on their way to the disk.
+    blocks: Run,
+    /// Blocks on their way to its socket that the peer does not want any more.
+    pub(super) cancelled: Vec<Block>,
+    /// Blocks that were asked for are free again, and others may have room for them.
+    freed: bool,
+}
+
 impl Swarm {
     /// A run of messages of one peer, in their order.
     pub fn handle_messages(&mut self, now: Instant, key: PeerKey, messages: Vec<Message>) {
-        let mut blocks = super::download::Run::default();
+        let mut turn = Turn::default();
         for message in messages {
             if !self.peers.contains_key(&key) {
-                self.cancelled.clear();
-                return self.write(blocks);
+                break;
             }
             match message {
-                Message::Piece { piece, begin, data } => self.handle_piece(now, key, piece, begin, data, &mut blocks),
-                message => self.handle_message(now, key, message),
+                Message::Piece { piece, begin, data } => {
+                    self.handle_piece(now, key, piece, begin, data, &mut turn.blocks);
+                }
+                message => self.handle_message(now, key, message, &mut turn),
             }
         }
-        self.write(blocks);
-        if !self.cancelled.is_empty() {
-            let cancelled = std::mem::take(&mut self.cancelled);
-            self.take_back(key, Unwanted::Blocks(cancelled));
+        self.write(turn.blocks);
+        if !turn.cancelled.is_empty() {
+            self.take_back(key, Unwanted::Blocks(turn.cancelled));
         }
-        if std::mem::take(&mut self.freed) {
+        if turn.freed {
             self.ask_all(now);
         }
         self.ask(now, key);
@@ -43,13 +55,13 @@ impl Swarm {
         }
     }
 
-    fn handle_message(&mut self, now: Instant, key: PeerKey, message: Message) {
+    fn handle_message(&mut self, now: Instant, key: PeerKey, message: Message, turn: &mut Turn) {
         let cost = flood::cost(&message);
         if cost > 0 {
             self.charge(now, key, cost);
         }
         match message {
-            Message::Choke => self.handle_choke(now, key),
+            Message::Choke => turn.freed |= self.handle_choke(now, key),
             Message::Unchoke => self.handle_unchoke(key),
             Message::Interested => self.handle_interested(now, key, true),
             Message::NotInterested => self.handle_interested(now, key, false),
@@ -59,8 +71,8 @@ impl Swarm {
             Message::HaveNone => self.note_told_pieces(now, key),
             Message::KeepAlive | Message::Unknown | Message::Piece { .. } => {}
             Message::Request(block) => self.handle_request(now, key, block),
-            Message::Cancel(block) => self.handle_cancel(now, key, block),
-            Message::Reject(block) => self.handle_reject(now, key, &block),
+            Message::Cancel(block) => self.handle_cancel(now, key, block, turn),
+            Message::Reject(block) => turn.freed |= self.handle_reject(now, key, &block),
             Message::AllowedFast(piece) | Message::Suggest(piece) => self.handle_allowed(key, piece, &message),
             Message::Port(port) => self.handle_port(key, port),
             Message::ExtendedHandshake(handshake) => self.handle_extended(now, key, &handshake),
@@ -68,8 +80,9 @@ impl Swarm {
         }
     }
 
-    fn handle_choke(&mut self, now: Instant, key: PeerKey) {
-        let Some(peer) = self.peers.get_mut(&key) else { return };
+    /// Returns whether blocks are free again.
+    fn handle_choke(&mut self, now: Instant, key: PeerKey) -> bool {
+        let Some(peer) = self.peers.get_mut(&key) else { return false };
         peer.they_choke = true;
         peer.asks.handle_choke(now);
         let fast = peer.has_fast();
@@ -77,9 +90,7 @@ impl Swarm {
             pieces.disown(key);
         }
         // With the Fast extension each request is rejected or served; without it all are forgotten (BEP 6).
-        if !fast {
-            self.release_asks(key);
-        }
+        !fast && self.release_asks(key)
     }
 
     fn handle_unchoke(&mut self, key: PeerKey) {
@@ -234,10 +245,12 @@ impl Swarm {
         }
     }
 
-    fn handle_reject(&mut self, now: Instant, key: PeerKey, block: &Block) {
-        let Some(peer) = self.peers.get_mut(&key) else { return };
+    /// Returns whether a block is free again.
+    fn handle_reject(&mut self, now: Instant, key: PeerKey, block: &Block) -> bool {
+        let Some(peer) = self.peers.get_mut(&key) else { return false };
         if !peer.asks.remove(block) {
-            return self.charge(now, key, 1);
+            self.charge(now, key, 1);
+            return false;
         }
         if !peer.they_choke {
             peer.asks.handle_reject(now, block.piece);
@@ -248,7 +261,7 @@ impl Swarm {
         if let Some(pieces) = &mut self.pieces {
             pieces.release(block, key, &mut self.chance);
         }
-        self.freed = true;
+        true
     }
 
     fn handle_allowed(&mut self, key: PeerKey, piece: PieceIndex, message: &Message) {

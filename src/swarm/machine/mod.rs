@@ -29,7 +29,7 @@ use super::peer::Peer;
 use super::pieces::Pieces;
 use super::rate::Rate;
 use super::status::{Reason, Status};
-use crate::model::{Bitfield, Block};
+use crate::model::Bitfield;
 use crate::wire::{ExtendedHandshake, Message};
 
 pub use config::SwarmConfig;
@@ -68,10 +68,6 @@ pub struct Swarm {
     sent_at: Instant,
     down: Rate,
     up: Rate,
-    /// Blocks that were asked for are free again, and others may have room for them.
-    freed: bool,
-    /// Blocks on their way that the peer whose messages are handled took back.
-    cancelled: Vec<Block>,
     /// From when on pieces are fetched to which others have a better claim, even the last ones.
     help_at: Option<Instant>,
     paused: bool,
@@ -104,8 +100,6 @@ impl Swarm {
             sent_at: now,
             down: Rate::new(now, STATUS_WINDOW),
             up: Rate::new(now, STATUS_WINDOW),
-            freed: false,
-            cancelled: Vec::new(),
             help_at: None,
             paused: false,
             next_tick: now,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Swarm;
+use super::messages::Turn;
 use crate::model::{BLOCK_LEN, Block, PieceIndex};
 use crate::swarm::choker::Candidate;
 use crate::swarm::event::{CloseReason, Output, PeerKey, Unwanted};
@@ -76,7 +77,7 @@ impl Swarm {
         }
     }
 
-    pub(super) fn handle_cancel(&mut self, now: Instant, key: PeerKey, block: Block) {
+    pub(super) fn handle_cancel(&mut self, now: Instant, key: PeerKey, block: Block, turn: &mut Turn) {
         // Each costs, whatever comes of it: a request and its cancel are nothing but work.
         self.charge(now, key, 1);
         let Some(peer) = self.peers.get_mut(&key) else { return };
@@ -92,8 +93,8 @@ impl Swarm {
             }
         }
         // It is on its way to the socket: if it is sent before it can be taken back, that is an answer too.
-        if self.cancelled.len() < CANCELLED_MAX {
-            self.cancelled.push(block);
+        if turn.cancelled.len() < CANCELLED_MAX {
+            turn.cancelled.push(block);
         }
     }
 
