@@ -2,8 +2,9 @@
 # Interop with clients that this project did not write: libtorrent, aria2, transmission, rqbit and the mainline crate, all
 # on 127.0.0.1.
 #   tests/interop/run.sh [--size BYTES] [CASE..]      the cases are listed by --list
-#   tests/interop/run.sh bootstrap-node               only that clients begin with a node of ours; part of a run without arguments
-#   tests/interop/run.sh hostile [--help]             what rude peers cost a seed of ours; part of a run without arguments
+#   tests/interop/run.sh prepare                      only installs and builds the other clients
+#   tests/interop/run.sh bootstrap-node               only that clients bootstrap from a node of ours; part of a run without arguments
+#   tests/interop/run.sh hostile [--help]             what hostile peers cost a seed of ours; part of a run without arguments
 #   tests/interop/run.sh compare [--help]             how fast we are beside libtorrent: bench/transfer.py
 #   tests/interop/run.sh compare-dht [--help]         how fast our DHT node is beside others: bench/dht.py
 # Needs Python 3.10+ and a C compiler. libtorrent is installed from PyPI into ~/.cache/magnes-interop; aria2 and transmission
@@ -42,7 +43,7 @@ rqbit_program() {
     RQBIT=$cache/rqbit-$version/bin/rqbit
     export RQBIT
     if [ ! -x "$RQBIT" ]; then
-        CARGO_TARGET_DIR="$cache/rqbit-$version/target" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+        CARGO_TARGET_DIR="$cache/rqbit-$version/target" CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
             CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 CARGO_PROFILE_RELEASE_DEBUG=0 \
             cargo install "rqbit@$version" --locked --no-default-features --features rust-tls --root "$cache/rqbit-$version" >&2
         rm -rf "$cache/rqbit-$version/target"
@@ -57,11 +58,11 @@ peer() {
     echo "$cache/$1/$folder/magnes-interop-$1"
 }
 
-if [ -z "${MAGNES:-}" ]; then
+if [ -z "${MAGNES:-}" ] && [ "$what" != prepare ]; then
     (cd "$root" && cargo build --release --locked --bin magnes >&2)
     MAGNES=${CARGO_TARGET_DIR:-$root/target}/release/magnes
 fi
-export MAGNES
+export MAGNES=${MAGNES:-}
 
 case $what in
 hostile)
@@ -88,6 +89,9 @@ rqbit_program
 MAINLINE=${MAINLINE:-$(peer mainline dev)}
 RQBIT_DHT=${RQBIT_DHT:-$(peer rqbit dev)}
 export MAINLINE RQBIT_DHT
+if [ "$what" = prepare ]; then
+    exit 0
+fi
 if [ "$what" = bootstrap-node ]; then
     exec "$python" "$here/bootstrap.py"
 fi
