@@ -40,6 +40,11 @@ impl Router {
         self.addr
     }
 
+    /// What it is.
+    pub(crate) fn nat(&self) -> Nat {
+        self.nat
+    }
+
     /// The source that a datagram to `to` will have.
     pub(crate) fn handle_outgoing(&mut self, now: Instant, to: SocketAddr) -> SocketAddr {
         if self.nat == Nat::Open {

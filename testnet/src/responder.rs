@@ -10,7 +10,7 @@ use rand_core::SeedableRng;
 
 use crate::census::{Census, Conduct, K, draw_dead_addr};
 use crate::errand::Sought;
-use crate::world::{Datagram, Host};
+use crate::host::{Datagram, Host};
 
 /// A token that every responder gives and takes.
 const TOKEN: &[u8] = b"modeltok";

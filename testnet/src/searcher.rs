@@ -7,8 +7,8 @@ use magnes_dht::{Contact, Event, Node, NodeConfig, Output, SocketIndex};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
+use crate::host::{Datagram, Host};
 use crate::network::Network;
-use crate::world::{Datagram, Host};
 
 /// How long before a searcher enters the world its table is filled: every contact of a table answers in that time.
 const WARM_UP: Duration = Duration::from_secs(10 * 60);

@@ -1,3 +1,5 @@
+mod streams;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -5,30 +7,14 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
+use crate::host::{Datagram, Host};
 use crate::nat::{Nat, Router};
 use crate::network::Network;
 use crate::queue::Queue;
+use crate::trace::Trace;
+use streams::{LineState, Streams, Travelling};
 
-/// A machine in the world. It does what it is told has happened, and puts what it sends into `out`.
-pub trait Host {
-    /// A datagram arrived.
-    fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8], out: &mut Vec<Datagram>);
-
-    /// A timer may be due.
-    fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Datagram>);
-
-    /// When the next timer is due.
-    fn next_timeout(&self) -> Option<Instant>;
-}
-
-/// Something to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Datagram {
-    /// Where to.
-    pub to: SocketAddr,
-    /// What.
-    pub payload: Vec<u8>,
-}
+pub use streams::Line;
 
 /// Names a host of a [`World`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +43,8 @@ pub struct World<H> {
     by_ip: BTreeMap<IpAddr, Vec<usize>>,
     queue: Queue<Happening>,
     outgoing: Vec<Datagram>,
+    streams: Streams,
+    trace: Trace,
     stats: WorldStats,
 }
 
@@ -65,6 +53,7 @@ struct Slot<H> {
     host: H,
     router: Router,
     delay: Duration,
+    line: LineState,
     /// Whether nothing gets from it or to it.
     is_cut_off: bool,
     /// The earliest timer in the queue.
@@ -75,6 +64,7 @@ struct Slot<H> {
 enum Happening {
     Arrival { from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
     Timer(usize),
+    Stream(Travelling),
 }
 
 impl<H: Host> World<H> {
@@ -88,6 +78,8 @@ impl<H: Host> World<H> {
             by_ip: BTreeMap::new(),
             queue: Queue::new(),
             outgoing: Vec::new(),
+            streams: Streams::default(),
+            trace: Trace::new(start),
             stats: WorldStats::default(),
         }
     }
@@ -106,13 +98,15 @@ impl<H: Host> World<H> {
     /// As [`World::add_host`], with a delay that was drawn before.
     pub fn add_host_with_delay(&mut self, addr: SocketAddr, nat: Nat, delay: Duration, host: H) -> HostIndex {
         let index = self.hosts.len();
-        self.hosts.push(Slot { host, router: Router::new(nat, addr), delay, is_cut_off: false, timer: None });
+        let line = LineState::new(Line::default(), self.now);
+        self.hosts.push(Slot { host, router: Router::new(nat, addr), delay, line, is_cut_off: false, timer: None });
         self.by_ip.entry(addr.ip()).or_default().push(index);
         self.settle(index);
         HostIndex(index)
     }
 
-    /// Cuts a host off from all others, or connects it again. What is on its way while it is cut off gets lost.
+    /// Cuts a host off from all others, or connects it again. What is on its way while it is cut off gets lost, and a stream
+    /// that lost something brings nothing more.
     pub fn cut_off(&mut self, index: HostIndex, is_cut_off: bool) {
         self.hosts[index.0].is_cut_off = is_cut_off;
     }
@@ -125,6 +119,11 @@ impl<H: Host> World<H> {
     /// What became of the datagrams so far.
     pub fn stats(&self) -> WorldStats {
         self.stats
+    }
+
+    /// A digest of everything that reached a host so far, and when: two runs of one seed have the same.
+    pub fn digest(&self) -> [u8; 20] {
+        self.trace.digest()
     }
 
     /// Every host, and its address as it knows it itself.
@@ -170,6 +169,8 @@ impl<H: Host> World<H> {
         };
         self.now = at;
         match happening {
+            // A timer that was set anew has its own place in the queue.
+            Happening::Timer(index) if self.hosts[index].timer != Some(at) => {}
             Happening::Timer(index) => {
                 self.hosts[index].timer = None;
                 self.hosts[index].host.handle_timeout(at, &mut self.outgoing);
@@ -179,11 +180,13 @@ impl<H: Host> World<H> {
                 Some(index) if self.hosts[index].is_cut_off => self.stats.lost += 1,
                 Some(index) => {
                     self.stats.delivered += 1;
+                    self.trace.note(at, index, &payload);
                     self.hosts[index].host.handle_datagram(at, from, &payload, &mut self.outgoing);
                     self.settle(index);
                 }
                 None => self.stats.unreachable += 1,
             },
+            Happening::Stream(travelled) => self.handle_travelled(travelled),
         }
     }
 
@@ -200,6 +203,24 @@ impl<H: Host> World<H> {
 
     /// Sends what a host wants sent, and sees to its timer.
     fn settle(&mut self, index: usize) {
+        loop {
+            self.send(index);
+            self.carry_out(index);
+            if !self.pump(index) {
+                break;
+            }
+        }
+        let slot = &mut self.hosts[index];
+        if let Some(timeout) = slot.host.next_timeout()
+            && slot.timer.is_none_or(|timer| timeout < timer)
+        {
+            let at = timeout.max(self.now);
+            slot.timer = Some(at);
+            self.queue.push(at, Happening::Timer(index));
+        }
+    }
+
+    fn send(&mut self, index: usize) {
         let mut outgoing = std::mem::take(&mut self.outgoing);
         for Datagram { to, payload } in outgoing.drain(..) {
             self.stats.sent += 1;
@@ -216,13 +237,5 @@ impl<H: Host> World<H> {
             }
         }
         self.outgoing = outgoing;
-        let slot = &mut self.hosts[index];
-        if let Some(timeout) = slot.host.next_timeout()
-            && slot.timer.is_none_or(|timer| timeout < timer)
-        {
-            let at = timeout.max(self.now);
-            slot.timer = Some(at);
-            self.queue.push(at, Happening::Timer(index));
-        }
     }
 }
