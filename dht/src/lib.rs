@@ -35,7 +35,7 @@ pub use krpc::compact::{self, Contact, Family};
 pub use krpc::{BloomFilter, SCRAPE_PEERS_MAX};
 pub use network::{Network, is_local};
 pub use node::{
-    AnnouncePort, Node, NodeConfig, NodeMode, OPERATIONS_MAX, PeerRole, Request, RequestError, RouterState,
+    AnnouncePort, BOOTSTRAP, Node, NodeConfig, NodeMode, OPERATIONS_MAX, PeerRole, Request, RequestError, RouterState,
     SnapshotError,
 };
 pub use rpc::EndpointBudget;

@@ -31,7 +31,6 @@ pub use handle::TorrentHandle;
 pub use magnes_dht::NodeMode;
 pub use source::TorrentSource;
 pub use streams::{EventStream, ProgressStream, SessionEventStream};
-pub use task::BOOTSTRAP;
 
 use crate::engine::TorrentParts;
 use crate::model::InfoHash;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{self, Builder};
 use std::time::Duration;
 
-use magnes_dht::{Dht, NodeConfig};
+use magnes_dht::{BOOTSTRAP, Dht, NodeConfig};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::runtime;
@@ -51,9 +51,6 @@ const FLOOR: Amounts =
     Amounts { credit_bytes: 64 * 1024, read_bytes: 64 * 1024, dials: 2, connections: 4, searches: 0 };
 /// How long the torrents may take to save and leave.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
-/// DHT nodes to begin with when nothing else is said; reported alive in 2026.
-pub const BOOTSTRAP: [&str; 3] =
-    ["dht.libtorrent.org:25401", "dht.transmissionbt.com:6881", "router.bt.ouinet.work:6881"];
 
 /// What reaches the network thread from the public handles.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ use std::time::Instant;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
-pub use config::{NodeConfig, NodeMode};
+pub use config::{BOOTSTRAP, NodeConfig, NodeMode};
 pub use request::{AnnouncePort, OPERATIONS_MAX, PeerRole, Request, RequestError};
 pub use routers::RouterState;
 pub use snapshot::SnapshotError;

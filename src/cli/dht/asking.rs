@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use magnes::model::PeerAddr;
 use magnes_dht::{
-    BootstrapState, Dht, DhtBuilder, NodeConfig, NodeMode, OperationError, RequestError, SpawnError, is_unresolved,
+    BOOTSTRAP, BootstrapState, Dht, DhtBuilder, NodeConfig, NodeMode, OperationError, RequestError, SpawnError,
+    is_unresolved,
 };
 use serde_json::Value;
 use tokio::runtime;
@@ -81,7 +82,7 @@ impl AskArgs {
 
     fn hosts(&self) -> Vec<String> {
         if self.bootstrap.is_empty() {
-            return magnes::session::BOOTSTRAP.iter().map(ToString::to_string).collect();
+            return BOOTSTRAP.iter().map(ToString::to_string).collect();
         }
         host_names(&self.bootstrap)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use magnes::model::PeerAddr;
 use magnes::storage::{LockError, StateLock};
-use magnes_dht::{Dht, DhtBuilder, Event, GuardConfig, NodeConfig, Prefix, SpawnError};
+use magnes_dht::{BOOTSTRAP, Dht, DhtBuilder, Event, GuardConfig, NodeConfig, Prefix, SpawnError};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -194,7 +194,7 @@ fn builder(args: &NodeArgs, folder: Option<&Path>, listen: Vec<SocketAddr>) -> D
     }
     let bootstrap = match (args.no_bootstrap, args.bootstrap.is_empty()) {
         (true, _) => Vec::new(),
-        (false, true) => magnes::session::BOOTSTRAP.map(str::to_owned).to_vec(),
+        (false, true) => BOOTSTRAP.map(str::to_owned).to_vec(),
         (false, false) => host_names(&args.bootstrap),
     };
     for host in bootstrap {
