@@ -9,8 +9,9 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use magnes_dht::internals::{AddressFilter, Guard, PeerStore, Tokens};
 use magnes_dht::krpc::{Body, Message, Method, Query, Response, Values, Want};
-use magnes_dht::{AddressFilter, Guard, GuardConfig, InfoHash, NodeConfig, NodeId, PeerStore, Target, Tokens};
+use magnes_dht::{GuardConfig, InfoHash, NodeConfig, NodeId, Target};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
@@ -98,7 +99,7 @@ fn bench_parts() {
     });
 
     let filter = AddressFilter::new(([0, 0, 0, 0], 6881).into());
-    let config = GuardConfig { total_bytes_per_s: u32::MAX, ..GuardConfig::default() };
+    let config = GuardConfig::default().total_bytes_per_s(u32::MAX);
     let mut guard = Guard::new(config, filter, now, &mut rng);
     bench("query admitted, reply charged", |number| {
         let now = now + Duration::from_micros(u64::from(number) * 5);

@@ -62,12 +62,8 @@ pub enum Event {
     Announced {
         /// The announce.
         operation: OperationId,
-        /// Nodes that were told.
-        asked: usize,
-        /// Nodes that said they have it.
-        acknowledged: usize,
-        /// From the start of the lookup to the last answer.
-        elapsed: Duration,
+        /// What it came to.
+        outcome: AnnounceOutcome,
     },
     /// A ping is over.
     Pinged {
@@ -208,6 +204,7 @@ pub enum Hop {
 
 /// What a lookup came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LookupOutcome {
     /// Nodes that were asked.
     pub asked: usize,
@@ -219,8 +216,21 @@ pub struct LookupOutcome {
     pub closest: Vec<Contact>,
 }
 
+/// What an announce came to. That nobody took it is an outcome too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AnnounceOutcome {
+    /// Nodes that were told.
+    pub asked: usize,
+    /// Nodes that said they have it.
+    pub acknowledged: usize,
+    /// From the start of the lookup to the last answer.
+    pub elapsed: Duration,
+}
+
 /// What the search for an item came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GetOutcome {
     /// The newest version that was found, verified.
     pub item: Option<Item>,
@@ -238,6 +248,7 @@ pub struct GetOutcome {
 
 /// What a put came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PutOutcome {
     /// Nodes that were told.
     pub asked: usize,
@@ -308,6 +319,7 @@ pub enum Conflict {
 
 /// What the count of a swarm came to (BEP 33).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ScrapeOutcome {
     /// About how many addresses have the whole torrent.
     pub seeds: u64,
@@ -325,6 +337,7 @@ pub struct ScrapeOutcome {
 
 /// Some of the info hashes that a node stores (BEP 51).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NodeSamples {
     /// The node.
     pub from: Contact,
@@ -338,6 +351,7 @@ pub struct NodeSamples {
 
 /// Numbers about a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Contacts in the tables.
     pub contacts: usize,

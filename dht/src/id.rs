@@ -8,7 +8,7 @@ use rand_core::Rng;
 use crate::is_local;
 
 /// Contacts of an ordinary bucket, results of a lookup, and the nodes of one reply (BEP 5: K).
-pub(crate) const K: usize = 8;
+pub const K: usize = 8;
 
 /// Length of ids and info hashes in bytes.
 const ID_LEN: usize = 20;

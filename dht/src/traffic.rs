@@ -1,4 +1,4 @@
-use crate::DropReason;
+use crate::guard::DropReason;
 use crate::krpc::Method;
 
 /// What kind of query a datagram is.

@@ -443,7 +443,7 @@ async fn start_dht(
     table: Option<&Kept>,
     chance: &mut ChaCha8Rng,
 ) -> Result<Dht, StartError> {
-    let node = NodeConfig { mode: config.dht_mode, ..NodeConfig::default() };
+    let node = NodeConfig::default().mode(config.dht_mode);
     let mut builder = Dht::builder().config(node);
     for bound in bound {
         let socket = bound.udp.try_clone().map_err(StartError::System)?;

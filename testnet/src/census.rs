@@ -1,15 +1,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 
+use magnes_dht::internals::K;
 use magnes_dht::{Contact, NodeId, Target};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::nat::Nat;
 use crate::network::unit;
-
-/// Contacts in a bucket, and nodes in a reply (BEP 5).
-pub(crate) const K: usize = 8;
 
 const ID_BITS: usize = 160;
 

@@ -1,10 +1,11 @@
 use std::rc::Rc;
 
+use magnes_dht::internals::K;
 use magnes_dht::{Contact, NodeId, Target};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::census::{Census, Conduct, DEAD_IP_FIRST, DEAD_IPS, IP_FIRST, IPS, K, draw_crowd, draw_nodes};
+use crate::census::{Census, Conduct, DEAD_IP_FIRST, DEAD_IPS, IP_FIRST, IPS, draw_crowd, draw_nodes};
 use crate::errand::Sought;
 use crate::nat::Nat;
 use crate::network::unit;

@@ -3,12 +3,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
+use magnes_dht::internals::K;
 use magnes_dht::krpc::{Body, Message, Method, Response};
 use magnes_dht::{Contact, NodeId, Target, compact};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
-use crate::census::{Census, Conduct, K, draw_dead_addr};
+use crate::census::{Census, Conduct, draw_dead_addr};
 use crate::errand::Sought;
 use crate::host::{Datagram, Host};
 

@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use magnes_dht::internals::K;
 use magnes_dht::{Contact, Event, InfoHash, NodeConfig, NodeId, OperationId, Request};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::census::K;
 use crate::errand::{Errand, Sought};
 use crate::figures::LookupFigures;
 use crate::member::Member;

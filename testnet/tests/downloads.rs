@@ -57,7 +57,7 @@ impl Swarm {
             disk_threads: 2,
             ..TorrentConfig::new(self.payload.info_hash(), PeerId::ours(id))
         };
-        let node = NodeConfig { mode: NodeMode::Adaptive, ..NodeConfig::default() };
+        let node = NodeConfig::default().mode(NodeMode::Adaptive);
         let config = ClientConfig {
             addr,
             torrent,

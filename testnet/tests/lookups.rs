@@ -7,7 +7,7 @@ use magnes_testnet::{Errand, LookupFigures, LookupStudy, Network, PopulationConf
 
 fn study(lookups: usize, endpoints: EndpointBudget) -> LookupFigures {
     let population = PopulationConfig { nodes: 1000, dead: 0.5, ..PopulationConfig::default() };
-    let node = NodeConfig { endpoints: Some(endpoints), ..NodeConfig::default() };
+    let node = NodeConfig::default().endpoints(Some(endpoints));
     LookupStudy { population, network: Network::default(), node, lookups, ..LookupStudy::default() }.run()
 }
 

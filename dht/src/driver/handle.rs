@@ -1,6 +1,5 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use tokio::sync::{broadcast, oneshot, watch};
@@ -11,25 +10,14 @@ use super::streams::{self, AnnounceGuard, ItemStream, PeerStream, PutGuard, Samp
 use super::subscription::{Closed, OperationError, Shared, Subscription};
 use crate::item::{Item, MutableItem};
 use crate::{
-    AnnouncePort, Contact, Event, GetOutcome, InfoHash, NodeId, PeerRole, PingAnswer, PutOutcome, Readiness, Request,
-    RequestError, ScrapeOutcome, Stats, Target,
+    AnnounceOutcome, AnnouncePort, Contact, Event, GetOutcome, InfoHash, NodeId, PeerRole, PingAnswer, PutOutcome,
+    Readiness, Request, RequestError, ScrapeOutcome, Stats, Target,
 };
 
 /// A handle on a running node. Clones lead to the same node, which ends with [`Dht::shutdown`] or with its last handle.
 #[derive(Debug, Clone)]
 pub struct Dht {
     shared: Arc<Shared>,
-}
-
-/// How an announce went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AnnounceOutcome {
-    /// Nodes that were told.
-    pub asked: usize,
-    /// Nodes that said they have it.
-    pub acknowledged: usize,
-    /// From the call to the last answer.
-    pub elapsed: Duration,
 }
 
 impl Dht {
@@ -59,9 +47,7 @@ impl Dht {
         role: PeerRole,
     ) -> Result<AnnounceOutcome, OperationError> {
         let outcome = |event| match event {
-            Event::Announced { asked, acknowledged, elapsed, .. } => {
-                Some(AnnounceOutcome { asked, acknowledged, elapsed })
-            }
+            Event::Announced { outcome, .. } => Some(outcome),
             _ => None,
         };
         self.start(Request::Announce { info_hash, port, role }).find(outcome).await

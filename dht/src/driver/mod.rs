@@ -24,7 +24,7 @@ mod unreachable;
 
 pub use bootstrap::{BootstrapHost, BootstrapState, DhtStatus, is_unresolved};
 pub use builder::{DhtBuilder, SpawnError};
-pub use handle::{AnnounceOutcome, Dht};
+pub use handle::Dht;
 pub use resolve::NameLookup;
 pub use streams::{
     AnnounceGuard, ItemStream, KeptStream, LookupStream, PeerStream, PutGuard, SampleStream, TraceStream,

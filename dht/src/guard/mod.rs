@@ -14,8 +14,9 @@ pub use prefix::{ParsePrefixError, Prefix};
 
 use crate::{Network, is_local};
 
-/// What the guard lets through.
+/// Budgets for answering queries.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct GuardConfig {
     /// Queries per second that one IPv4 /24 or IPv6 /64 may have looked at. An IPv6 /48 has four times as many.
     pub prefix_packets_per_s: u32,
@@ -36,6 +37,36 @@ impl Default for GuardConfig {
             total_bytes_per_s: 1 << 20,
             exempt: Vec::new(),
         }
+    }
+}
+
+impl GuardConfig {
+    /// With so many [queries per second and prefix](Self::prefix_packets_per_s).
+    #[must_use]
+    pub fn prefix_packets_per_s(mut self, packets: u32) -> Self {
+        self.prefix_packets_per_s = packets;
+        self
+    }
+
+    /// With so many [bytes of replies per second and prefix](Self::prefix_bytes_per_s).
+    #[must_use]
+    pub fn prefix_bytes_per_s(mut self, bytes: u32) -> Self {
+        self.prefix_bytes_per_s = bytes;
+        self
+    }
+
+    /// With so many [bytes of replies per second](Self::total_bytes_per_s) to everybody together.
+    #[must_use]
+    pub fn total_bytes_per_s(mut self, bytes: u32) -> Self {
+        self.total_bytes_per_s = bytes;
+        self
+    }
+
+    /// With these [networks without a budget](Self::exempt).
+    #[must_use]
+    pub fn exempt(mut self, networks: Vec<Prefix>) -> Self {
+        self.exempt = networks;
+        self
     }
 }
 

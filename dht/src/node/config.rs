@@ -18,8 +18,16 @@ pub enum NodeMode {
     Adaptive,
 }
 
-/// How a node behaves, and its limits.
+/// How a node behaves, and its limits. The default is a server of the public network.
+///
+/// ```
+/// use magnes_dht::{NodeConfig, NodeMode};
+///
+/// let config = NodeConfig::default().mode(NodeMode::Client).endpoints(None);
+/// assert_eq!(config.mode, NodeMode::Client);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NodeConfig {
     /// Whether it answers queries.
     pub mode: NodeMode,
@@ -43,5 +51,42 @@ impl Default for NodeConfig {
             item_store_bytes: 2 * 1024 * 1024,
             endpoints: Some(EndpointBudget::default()),
         }
+    }
+}
+
+impl NodeConfig {
+    /// With this [mode](Self::mode).
+    #[must_use]
+    pub fn mode(mut self, mode: NodeMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// With these [budgets for answering](Self::guard).
+    #[must_use]
+    pub fn guard(mut self, guard: GuardConfig) -> Self {
+        self.guard = guard;
+        self
+    }
+
+    /// With so many bytes a socket for [peers](Self::peer_store_bytes).
+    #[must_use]
+    pub fn peer_store_bytes(mut self, bytes: usize) -> Self {
+        self.peer_store_bytes = bytes;
+        self
+    }
+
+    /// With so many bytes a socket for [items](Self::item_store_bytes).
+    #[must_use]
+    pub fn item_store_bytes(mut self, bytes: usize) -> Self {
+        self.item_store_bytes = bytes;
+        self
+    }
+
+    /// With this [limit on new addresses](Self::endpoints); `None` for no limit.
+    #[must_use]
+    pub fn endpoints(mut self, endpoints: Option<EndpointBudget>) -> Self {
+        self.endpoints = endpoints;
+        self
     }
 }

@@ -150,7 +150,7 @@ fn a_node_with_an_older_version_than_expected_replaces_it() {
     let (key, signature) = (&old.key, &old.signature);
     let put = crate::krpc::MutablePut { key, signature, seq: 2, cas: None, salt: b"salt" };
     let items = &mut world.node(holder).sockets[0].items;
-    *items = crate::ItemStore::new(1 << 20, now, &mut rand_chacha::ChaCha8Rng::from_seed([1; 32]));
+    *items = crate::store::ItemStore::new(1 << 20, now, &mut rand_chacha::ChaCha8Rng::from_seed([1; 32]));
     items.put(now, addr(3).ip(), &old.value, Some(&put)).unwrap();
     let outcome = world.put(4, &signed(6, "six"), Some(5));
     assert_eq!((outcome.acknowledged, &outcome.refused[..]), (8, &[][..]));

@@ -36,9 +36,10 @@ pub use routers::RouterState;
 pub use snapshot::SnapshotError;
 
 use crate::event::{Event, NotReady, OperationId, Output, PingAnswer, Readiness, SocketIndex, Stats};
+use crate::guard::{Bogon, Verdict};
 use crate::krpc::{Body, DecodeError, ErrorCode, Message, Method, Query, Response};
 use crate::rpc::{Endpoints, Purpose, Transactions};
-use crate::{Bogon, Contact, Family, NodeId, QueryKind, Verdict};
+use crate::{Contact, Family, NodeId, QueryKind};
 use contacted::Contacted;
 use operations::{Operation, SampleIntervals, Seen, StoreAnswer};
 use server::{Scratch, Server, VERSION};

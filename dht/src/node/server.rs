@@ -6,8 +6,9 @@ use std::time::Instant;
 use rand_chacha::ChaCha8Rng;
 
 use crate::krpc::{Body, ErrorCode, Message, Method, Query, Response, VALUES_MAX, Values};
+use crate::store::{ItemStore, PeerStore, Samples, Token, Tokens};
 use crate::table::Table;
-use crate::{Family, InfoHash, ItemStore, PeerStore, Samples, Target, Token, Tokens};
+use crate::{Family, InfoHash, Target};
 
 /// Client name and version in our messages.
 pub(crate) const VERSION: &[u8] = b"MG\x00\x01";

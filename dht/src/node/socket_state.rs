@@ -9,9 +9,11 @@ use super::health::Health;
 use super::routers::Routers;
 use super::silent::SilentNodes;
 use super::votes::Votes;
+use crate::guard::{AddressFilter, Guard};
 use crate::lookup::{NearestCache, SizeEstimate};
+use crate::store::{ItemStore, PeerStore, Tokens};
 use crate::table::Table;
-use crate::{AddressFilter, Contact, Family, Guard, ItemStore, NodeId, PeerStore, Tokens};
+use crate::{Contact, Family, NodeId};
 
 /// Pause before the network is looked for again; it doubles up to [`BOOTSTRAP_MAX`] and never ends.
 pub(super) const BOOTSTRAP_MIN: Duration = Duration::from_secs(1);

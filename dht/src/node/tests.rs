@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::{InfoHash, NotReady};
+use crate::{AnnounceOutcome, InfoHash, NotReady};
 
 /// Nodes that reach one another over a virtual network with a delay of 20 ms.
 pub(super) struct World {
@@ -135,7 +135,13 @@ fn what_one_node_announces_another_finds() {
     });
     world.run(Duration::from_secs(5));
     let outcome = world.events.iter().find(|(.., event)| event.operation() == Some(announced) && event.is_final());
-    assert!(matches!(outcome, Some((.., Event::Announced { asked: 8, acknowledged: 8, .. }))), "{outcome:?}");
+    assert!(
+        matches!(
+            outcome,
+            Some((.., Event::Announced { outcome: AnnounceOutcome { asked: 8, acknowledged: 8, .. }, .. }))
+        ),
+        "{outcome:?}"
+    );
     world.command(23, |node, now| node.start(now, Request::GetPeers(info_hash())).unwrap());
     world.run(Duration::from_secs(5));
     assert_eq!(world.found(23), [([10, 0, 7, 1], 7000).into()]);

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use magnes_dht::internals::{AddressFilter, Guard, ItemStore, PeerStore, Verdict};
 use magnes_dht::krpc::{Body, Message, MutablePut, Response};
 use magnes_dht::{
-    AddressFilter, AnnouncePort, Guard, GuardConfig, InfoHash, ItemStore, Node, NodeConfig, NodeMode, Output, PeerRole,
-    PeerStore, Request, SocketIndex, Verdict, item,
+    AnnouncePort, GuardConfig, InfoHash, Node, NodeConfig, NodeMode, Output, PeerRole, Request, SocketIndex, item,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -78,7 +78,7 @@ struct Told {
 pub(crate) fn node(now: Instant, bytes: &[u8]) {
     let (mode, mut rest) = bytes.split_first().unwrap_or((&0, &[]));
     let mode = [NodeMode::Server, NodeMode::Client, NodeMode::Adaptive, NodeMode::Server][usize::from(mode & 3)];
-    let config = NodeConfig { mode, peer_store_bytes: 0, item_store_bytes: 0, ..NodeConfig::default() };
+    let config = NodeConfig::default().mode(mode).peer_store_bytes(0).item_store_bytes(0);
     let mut node = Node::new(config, [5; 32], now);
     let v4 = node.add_socket(now, ([80, 1, 2, 3], 6881).into());
     let v6 = node.add_socket(now, ([0x2a01, 0, 0, 0, 0, 0, 0, 1], 6881).into());

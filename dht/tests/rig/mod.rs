@@ -22,20 +22,18 @@ pub(crate) fn addr(number: u32) -> SocketAddr {
 
 /// Budgets that nobody can use up.
 pub(crate) fn lifted() -> NodeConfig {
-    let guard = GuardConfig {
-        prefix_packets_per_s: 1_000_000,
-        prefix_bytes_per_s: 1_000_000_000,
-        total_bytes_per_s: u32::MAX,
-        exempt: Vec::new(),
-    };
-    NodeConfig { guard, endpoints: None, ..NodeConfig::default() }
+    let guard = GuardConfig::default()
+        .prefix_packets_per_s(1_000_000)
+        .prefix_bytes_per_s(1_000_000_000)
+        .total_bytes_per_s(u32::MAX);
+    NodeConfig::default().guard(guard).endpoints(None)
 }
 
 /// No budgets for anybody.
 #[allow(dead_code, reason = "not every test that shares this file needs it")]
 pub(crate) fn exempt() -> NodeConfig {
     let everybody = Prefix::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-    NodeConfig { guard: GuardConfig { exempt: vec![everybody], ..GuardConfig::default() }, ..NodeConfig::default() }
+    NodeConfig::default().guard(GuardConfig::default().exempt(vec![everybody]))
 }
 
 /// A query, as it comes over the wire.

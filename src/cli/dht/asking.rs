@@ -130,7 +130,7 @@ impl SocketArgs {
 
     async fn spawn(&self, hosts: &[String]) -> Result<Dht, Failure> {
         // Nobody is to remember a node that is gone in a moment (BEP 43).
-        let config = NodeConfig { mode: NodeMode::Client, ..NodeConfig::default() };
+        let config = NodeConfig::default().mode(NodeMode::Client);
         let builder = self.listen.into_iter().fold(Dht::builder().config(config), DhtBuilder::listen);
         let builder = hosts.iter().fold(builder, DhtBuilder::bootstrap);
         builder.spawn().await.map_err(|error| match error {

@@ -89,18 +89,12 @@ impl LimitArgs {
     fn config(&self) -> NodeConfig {
         let defaults = NodeConfig::default();
         let bytes = |mib: Option<u32>, default| mib.map_or(default, |mib| (mib as usize).saturating_mul(1 << 20));
-        let guard = GuardConfig {
-            total_bytes_per_s: self.max_reply_rate.unwrap_or(defaults.guard.total_bytes_per_s),
-            exempt: self.exempt.clone(),
-            ..defaults.guard.clone()
-        };
-        NodeConfig {
-            guard,
-            peer_store_bytes: bytes(self.peer_memory, defaults.peer_store_bytes),
-            item_store_bytes: bytes(self.item_memory, defaults.item_store_bytes),
-            endpoints: defaults.endpoints.filter(|_| !self.no_endpoint_limit),
-            ..defaults
-        }
+        let total_bytes_per_s = self.max_reply_rate.unwrap_or(defaults.guard.total_bytes_per_s);
+        NodeConfig::default()
+            .guard(GuardConfig::default().total_bytes_per_s(total_bytes_per_s).exempt(self.exempt.clone()))
+            .peer_store_bytes(bytes(self.peer_memory, defaults.peer_store_bytes))
+            .item_store_bytes(bytes(self.item_memory, defaults.item_store_bytes))
+            .endpoints(defaults.endpoints.filter(|_| !self.no_endpoint_limit))
     }
 }
 

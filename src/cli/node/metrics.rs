@@ -137,8 +137,10 @@ mod tests {
     use std::time::Duration;
 
     fn status() -> Status {
+        let mut stats = Stats::default();
+        stats.contacts = 412;
         Status {
-            stats: Stats { contacts: 412, ..Stats::default() },
+            stats,
             readiness: Readiness::NotReady(NotReady::NoAddress),
             ids: vec![NodeId::new([0xab; 20])],
             hosts: Vec::new(),

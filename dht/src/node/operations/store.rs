@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::keep::Run;
 use super::operation::{Content, Operation, Store, Told};
 use crate::Contact;
-use crate::event::{Event, OperationId, PutOutcome, Refusal, SocketIndex};
+use crate::event::{AnnounceOutcome, Event, OperationId, PutOutcome, Refusal, SocketIndex};
 use crate::krpc::{ErrorCode, Response};
 use crate::lookup::Lookup;
 use crate::node::Node;
@@ -142,7 +142,10 @@ impl Node {
         }
         match (content, keeper) {
             (Content::Announce(_), Some(_)) => {}
-            (Content::Announce(_), None) => self.tell(Event::Announced { operation, asked, acknowledged, elapsed }),
+            (Content::Announce(_), None) => {
+                let outcome = AnnounceOutcome { asked, acknowledged, elapsed };
+                self.tell(Event::Announced { operation, outcome });
+            }
             (Content::Put(_), keeper) => {
                 let refused = refused.into_iter().map(|(code, nodes)| Refusal { code, nodes }).collect();
                 let outcome = PutOutcome { asked, acknowledged, refused, conflict: None, elapsed };
