@@ -70,7 +70,7 @@ fn a_folder_is_made_shared_fetched_and_verified() {
     std::fs::write(&path, bytes).unwrap();
     let verified = verify();
     assert_eq!(verified.code, Some(1), "{verified:?}");
-    assert!(verified.stdout.contains("1 pieces are missing or bad"), "{verified:?}");
+    assert!(verified.stdout.contains("1 piece is missing or bad"), "{verified:?}");
 
     let longer = home.join("share/things/z");
     std::fs::OpenOptions::new().append(true).open(&longer).unwrap().write_all(b"more").unwrap();

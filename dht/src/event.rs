@@ -285,7 +285,8 @@ impl fmt::Display for Refusal {
             302 => "a version with the same or a higher sequence number is stored",
             _ => "unknown error",
         };
-        write!(f, "{} nodes refused it with {}: {why}", self.nodes, self.code)
+        let nodes = if self.nodes == 1 { "node" } else { "nodes" };
+        write!(f, "{} {nodes} refused it with {}: {why}", self.nodes, self.code)
     }
 }
 

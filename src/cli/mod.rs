@@ -9,6 +9,8 @@ mod exit;
 mod log;
 mod signals;
 
+mod block;
+
 mod progress;
 mod report;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use magnes::model::{Magnet, PublisherLink};
 use magnes::session::{AddOptions, Config, Phase, Progress, Session, TorrentEvent, TorrentHandle, TorrentSource};
 use magnes_dht::is_unresolved;
-use tokio::runtime;
 
 use super::Outcome;
 use super::args::ReportArgs;
+use super::block::block_on;
 use super::exit::{Exit, Failure};
 use super::progress::stall_text;
 use super::report::Reporter;
@@ -50,14 +50,7 @@ impl Job {
     /// Runs the job to its end.
     pub(crate) fn run(self) -> Outcome {
         let json = self.report.json;
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-        let outcome = runtime.block_on(self.run_async()).map_err(|failure| failure.told_as_json(json));
-        // Whatever was to be saved is; the rest may take its time.
-        runtime.shutdown_background();
-        outcome
+        block_on(self.run_async()).map_err(|failure| failure.told_as_json(json))
     }
 
     async fn run_async(self) -> Outcome {

@@ -112,7 +112,10 @@ fn look(layout: &Layout, file: usize, missing: u32, unread: u32) -> Found {
 }
 
 fn bad(missing: u32) -> String {
-    format!("{missing} pieces are missing or bad")
+    match missing {
+        1 => "1 piece is missing or bad".to_owned(),
+        _ => format!("{missing} pieces are missing or bad"),
+    }
 }
 
 fn check(layout: &Arc<Layout>) -> Checked {

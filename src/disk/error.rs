@@ -97,7 +97,7 @@ pub enum DiskError {
         path: PathBuf,
     },
     /// Data that could not be read, and so are neither known to be right nor wrong.
-    #[error("{pieces} pieces cannot be read and are not fetched again: {first}")]
+    #[error("{} cannot be read and will not be fetched again: {first}", count_of(*pieces))]
     Unreadable {
         /// How many pieces.
         pieces: u32,
@@ -153,4 +153,11 @@ impl DiskError {
 
 fn needs(needed: Option<u64>) -> String {
     needed.map_or_else(String::new, |bytes| format!(", up to {bytes} bytes more are needed"))
+}
+
+fn count_of(pieces: u32) -> String {
+    match pieces {
+        1 => "1 piece".to_owned(),
+        _ => format!("{pieces} pieces"),
+    }
 }

@@ -11,11 +11,11 @@ use magnes_dht::{
     is_unresolved,
 };
 use serde_json::Value;
-use tokio::runtime;
 use tokio::time::timeout;
 
 use crate::cli::Outcome;
 use crate::cli::args::{host_names, parse_socket};
+use crate::cli::block::block_on;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print;
 use crate::cli::report::print_json;
@@ -71,13 +71,13 @@ impl OutputArgs {
 impl AskArgs {
     /// Starts a node, waits until it knows others, has `ask` ask them, and ends the node.
     pub(super) fn ask<F: Future<Output = Outcome>>(&self, ask: impl FnOnce(Dht) -> F) -> Outcome {
-        run(self.socket.ask_within(self.socket.limit(), &self.hosts(), Wait::UntilReady, ask))
+        block_on(self.socket.ask_within(self.socket.limit(), &self.hosts(), Wait::UntilReady, ask))
     }
 
     /// The same for a question that is asked until the user has enough: without a limit, unless the user gave one.
     pub(super) fn follow<F: Future<Output = Outcome>>(&self, ask: impl FnOnce(Dht) -> F) -> Outcome {
         let limit = self.socket.timeout.map_or(Duration::MAX, Duration::from_secs);
-        run(self.socket.ask_within(limit, &self.hosts(), Wait::UntilReady, ask))
+        block_on(self.socket.ask_within(limit, &self.hosts(), Wait::UntilReady, ask))
     }
 
     fn hosts(&self) -> Vec<String> {
@@ -96,7 +96,7 @@ impl SocketArgs {
         wait: Wait,
         ask: impl FnOnce(Dht, SocketAddr) -> F,
     ) -> Outcome {
-        run(async {
+        block_on(async {
             let addr = resolve(node, self.limit()).await?;
             self.ask_within(self.limit(), &[addr.to_string()], wait, |dht| ask(dht, addr)).await
         })
@@ -146,17 +146,6 @@ pub(super) enum Wait {
     /// An answer of somebody, who is asked until it comes.
     UntilReady,
     No,
-}
-
-fn run(ask: impl Future<Output = Outcome>) -> Outcome {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-    let outcome = runtime.block_on(ask);
-    // A resolver that nobody waits for any more may take its time.
-    runtime.shutdown_background();
-    outcome
 }
 
 async fn resolve(node: &PeerAddr, limit: Duration) -> Result<SocketAddr, Failure> {

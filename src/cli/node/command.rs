@@ -10,7 +10,6 @@ use magnes::storage::{LockError, StateLock};
 use magnes_dht::{BOOTSTRAP, Dht, DhtBuilder, Event, GuardConfig, NodeConfig, Prefix, SpawnError};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::runtime;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::listen::{listen_default, warnings};
@@ -19,6 +18,7 @@ use super::status::{Rates, Status};
 use super::{http, lines, metrics};
 use crate::cli::Outcome;
 use crate::cli::args::{ReportArgs, host_names, parse_socket, state_dir};
+use crate::cli::block::block_on;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::report::{Reporter, print_json};
 use crate::cli::signals::{Signal, Signals};
@@ -100,14 +100,7 @@ impl LimitArgs {
 
 pub(crate) fn run(args: NodeArgs) -> Outcome {
     let json = args.json;
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-    let outcome = runtime.block_on(serve(args)).map_err(|failure| failure.told_as_json(json));
-    // A resolver that nobody waits for any more may take its time.
-    runtime.shutdown_background();
-    outcome
+    block_on(serve(args)).map_err(|failure| failure.told_as_json(json))
 }
 
 async fn serve(args: NodeArgs) -> Outcome {
