@@ -170,6 +170,7 @@ impl Event {
 
 /// A step of a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Hop {
     /// A node was sent a query.
@@ -204,6 +205,7 @@ pub enum Hop {
 
 /// What a lookup came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LookupOutcome {
     /// Nodes that were asked.
@@ -218,6 +220,7 @@ pub struct LookupOutcome {
 
 /// What an announce came to. That nobody took it is an outcome too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AnnounceOutcome {
     /// Nodes that were told.
@@ -230,6 +233,7 @@ pub struct AnnounceOutcome {
 
 /// What the search for an item came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GetOutcome {
     /// The newest version that was found, verified.
@@ -248,6 +252,7 @@ pub struct GetOutcome {
 
 /// What a put came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PutOutcome {
     /// Nodes that were told.
@@ -264,6 +269,7 @@ pub struct PutOutcome {
 
 /// Nodes that refused a put with the same error code (BEP 44).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Refusal {
     /// The code, an [`ErrorCode`](crate::krpc::ErrorCode) if the node keeps to the specifications.
     pub code: i64,
@@ -292,6 +298,7 @@ impl fmt::Display for Refusal {
 
 /// Another version of an item is stored than a put expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Conflict {
     /// Not the version that the put is to replace.
@@ -320,6 +327,7 @@ pub enum Conflict {
 
 /// What the count of a swarm came to (BEP 33).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ScrapeOutcome {
     /// About how many addresses have the whole torrent.
@@ -338,6 +346,7 @@ pub struct ScrapeOutcome {
 
 /// Some of the info hashes that a node stores (BEP 51).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NodeSamples {
     /// The node.
@@ -352,6 +361,7 @@ pub struct NodeSamples {
 
 /// Numbers about a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Contacts in the tables.
@@ -395,6 +405,7 @@ pub enum Readiness {
 
 /// What a node said to a ping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum PingAnswer {
     /// It lives.
     Pong {

@@ -57,16 +57,21 @@ pub fn check_value(value: &[u8]) -> Result<(), ItemError> {
 
 /// A mutable item: whoever holds the key may replace its value by one with a higher sequence number (BEP 44).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct MutableItem {
     /// Public key (ed25519).
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_hex"))]
     pub key: [u8; 32],
     /// Tells the items of one key apart; may be empty.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_hex"))]
     pub salt: Vec<u8>,
     /// Sequence number, not negative.
     pub seq: i64,
     /// The value, bencoded.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_hex"))]
     pub value: Vec<u8>,
     /// Signature of salt, sequence number and value.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_hex"))]
     pub signature: [u8; 64],
 }
 
@@ -103,11 +108,23 @@ impl MutableItem {
 
 /// An item of either kind (BEP 44).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum Item {
     /// One that its hash names: its value, bencoded.
-    Immutable(Vec<u8>),
+    Immutable(#[cfg_attr(feature = "serde", serde(serialize_with = "as_hex"))] Vec<u8>),
     /// One that its author may replace.
     Mutable(MutableItem),
+}
+
+/// Bytes as hexadecimal digits, as ids are written.
+#[cfg(feature = "serde")]
+fn as_hex<S: serde::Serializer>(bytes: &impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for byte in bytes.as_ref() {
+        write!(text, "{byte:02x}").map_err(serde::ser::Error::custom)?;
+    }
+    serializer.serialize_str(&text)
 }
 
 impl Item {

@@ -3,6 +3,7 @@ use crate::krpc::Method;
 
 /// What kind of query a datagram is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum QueryKind {
     /// `ping` (BEP 5).
@@ -89,8 +90,17 @@ impl PerKind {
     }
 }
 
+/// Each kind's name with its count.
+#[cfg(feature = "serde")]
+impl serde::Serialize for PerKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(kind, count)| (kind.name(), count)))
+    }
+}
+
 /// Why datagrams came to nothing, one count for each reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Drops {
     /// Not a message of the DHT.
@@ -141,6 +151,7 @@ impl Drops {
 
 /// What a node received and sent since it started. Counting costs no allocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Traffic {
     /// Datagrams received, of whatever content.

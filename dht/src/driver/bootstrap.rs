@@ -11,6 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A host that the node was told to begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BootstrapHost {
     /// `HOST:PORT`, as it was given.
@@ -23,6 +24,7 @@ pub struct BootstrapHost {
 
 /// How it goes with a host that the node was told to begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BootstrapState {
     /// Its name is being looked up.
@@ -50,6 +52,7 @@ pub fn is_unresolved(hosts: &[BootstrapHost]) -> bool {
 
 /// How a node is, for whoever watches it: [`Dht::status`](super::Dht::status).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DhtStatus {
     /// Whether lookups can succeed, and why not.

@@ -10,6 +10,7 @@ const ID_LEN: usize = 20;
 
 /// The two networks that never mix (BEP 32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Family {
     /// IPv4.
     V4,
@@ -39,6 +40,7 @@ impl Family {
 
 /// A DHT node as others name it: its id and where it is said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Contact {
     /// The node's id.
     pub id: NodeId,

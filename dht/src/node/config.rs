@@ -6,6 +6,7 @@ pub const BOOTSTRAP: [&str; 3] =
 
 /// Whether a node answers queries (BEP 43).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum NodeMode {
     /// Always.
     #[default]

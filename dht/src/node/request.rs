@@ -106,6 +106,7 @@ pub enum Request {
 
 /// Which port an announce names (BEP 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum AnnouncePort {
     /// This TCP port. 0 is none, and counts as [`AnnouncePort::Implied`].
     Explicit(u16),
@@ -115,6 +116,7 @@ pub enum AnnouncePort {
 
 /// What a peer that is announced has of a torrent (BEP 33).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum PeerRole {
     /// All of it.
     Seed,
