@@ -9,7 +9,7 @@ use std::time::Duration;
 use magnes::model::{InfoHash, Metainfo, NewTorrent};
 use magnes::session::{
     AddError, AddOptions, Config, ControlError, ExistingData, Phase, RemoveError, Session, SessionEvent,
-    SessionEventStream, StartError, TorrentError, TorrentEvent, TorrentHandle,
+    SessionEventStream, StartError, TorrentError, TorrentEvent, TorrentHandle, Wanted,
 };
 use magnes::storage::hash_path;
 use tempfile::TempDir;
@@ -86,6 +86,47 @@ async fn a_session_tells_what_it_has_and_what_happens_to_it() {
     session.shutdown().await;
     assert!(events.next().await.is_none(), "the stream ends with the session");
     seeding.shutdown().await;
+}
+
+#[tokio::test]
+async fn files_and_peers_are_shown_as_they_are() {
+    let (folder, metainfo) = shared();
+    let (seeding, _) = seed(folder.path(), &metainfo).await;
+    let files = seeding.torrents()[0].files().await.unwrap();
+    assert_eq!((files.len(), files[0].index, files[0].path.as_path()), (1, 0, Path::new("shared")));
+    assert_eq!((files[0].len, files[0].bytes_done, files[0].wanted), (LEN as u64, LEN as u64, Wanted::Whole));
+    seeding.shutdown().await;
+
+    // Nobody has anything: the two stay connected.
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let first = Session::start(loopback()).await.unwrap();
+    let unknown = first.add(InfoHash::new([9; 20]), AddOptions::new(folders[0].path())).await.unwrap();
+    assert!(unknown.files().await.unwrap().is_empty() && unknown.peers().await.unwrap().is_empty());
+    let torrent = first.add(metainfo.clone(), AddOptions::new(folders[0].path())).await.unwrap();
+    first.listening().await;
+    let second = Session::start(loopback()).await.unwrap();
+    let options = AddOptions::new(folders[1].path()).peer(first.local_addrs()[0]);
+    let other = second.add(metainfo, options).await.unwrap();
+    let peers = timeout(DEADLINE, async {
+        let mut progress = torrent.progress();
+        loop {
+            let peers = torrent.peers().await.unwrap();
+            if peers.first().is_some_and(|peer| peer.client.is_some() && peer.pieces.is_some()) {
+                return peers;
+            }
+            progress.next().await.unwrap();
+        }
+    });
+    let peers = peers.await.expect("they meet");
+    let [peer] = &peers[..] else { panic!("{peers:?}") };
+    assert!(!peer.outgoing && peer.addr.ip().is_loopback(), "{peer:?}");
+    assert_eq!(peer.client.as_deref(), Some(concat!("magnes ", env!("CARGO_PKG_VERSION"))));
+    assert_eq!((peer.pieces, peer.downloaded, peer.is_seed), (Some(0), 0, false));
+    assert!(!peer.we_interested && !peer.they_interested && peer.we_choke && peer.they_choke, "{peer:?}");
+    assert_eq!(torrent.files().await.unwrap()[0].bytes_done, 0);
+    second.shutdown().await;
+    assert_eq!(other.peers().await, Err(ControlError::Gone(other.info_hash())));
+    first.shutdown().await;
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ pub struct LayoutFile {
 
 /// How much of a file is to be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum Wanted {
     /// All of it.
     Whole,

@@ -132,6 +132,11 @@ impl Files {
         surveyed
     }
 
+    /// `None` before the files were looked at.
+    pub(super) fn layout(&self) -> Option<&Arc<Layout>> {
+        self.layout.as_ref()
+    }
+
     /// Returns whether the files are locked.
     pub(super) fn keep_settled(&mut self, settled: Settled) -> bool {
         self.own = settled.own.into();

@@ -11,12 +11,13 @@
 //! Waiting goes one way: upwards. A torrent task never waits for a peer or for a disk.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::disk::{Done, Job};
-use crate::model::{Block, InfoHash};
-use crate::swarm::{CloseCause, PeerKey, Unwanted};
+use crate::disk::{Done, Job, Layout};
+use crate::model::{Bitfield, Block, InfoHash};
+use crate::swarm::{CloseCause, PeerKey, PeerStatus, Unwanted};
 use crate::wire::{Message, PeerHello};
 
 /// Mails are runs of messages, so this is seconds of work; it bounds what a burst of peers can queue.
@@ -61,10 +62,22 @@ pub(crate) enum Control {
     Pause,
     Resume,
     AddPeers(Vec<SocketAddr>),
+    /// Says which files there are and which pieces are verified.
+    Files(oneshot::Sender<FilesView>),
+    /// Says which peers are connected.
+    Peers(oneshot::Sender<Vec<PeerStatus>>),
     /// Saves the resume file, closes every connection, ends the task and answers.
     Stop {
         done: oneshot::Sender<()>,
     },
+}
+
+/// What the state of a torrent's files is worked out from, by whoever asks: there may be a million of them.
+#[derive(Debug)]
+pub(crate) struct FilesView {
+    /// `None` before the files were looked at.
+    pub(crate) layout: Option<Arc<Layout>>,
+    pub(crate) have: Option<Bitfield>,
 }
 
 /// What reaches a peer task.

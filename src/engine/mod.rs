@@ -26,6 +26,6 @@ mod torrent_task;
 pub(crate) use disk::DiskPool;
 pub(crate) use files::FilesConfig;
 pub(crate) use listen::{Bound, Listener, bind};
-pub(crate) use mail::{Control, RouteRequest, TorrentMail, channel_of_routes};
+pub(crate) use mail::{Control, FilesView, RouteRequest, TorrentMail, channel_of_routes};
 pub(crate) use share::Shares;
 pub(crate) use torrent_task::{TorrentParts, TorrentTask, TorrentTaskConfig};

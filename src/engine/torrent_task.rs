@@ -13,7 +13,9 @@ use tokio::time::sleep_until;
 use super::discovery::{Discovery, Found};
 use super::disk::{DiskClient, DiskGone, DiskPool};
 use super::files::{Answer, Files, FilesConfig};
-use super::mail::{Admission, Control, PeerMail, TORRENT_EVENTS_MAX, TorrentMail, TorrentMailbox, channel_of_torrent};
+use super::mail::{
+    Admission, Control, FilesView, PeerMail, TORRENT_EVENTS_MAX, TorrentMail, TorrentMailbox, channel_of_torrent,
+};
 use super::names::Names;
 use super::outbox::Outbox;
 use super::peer_task::{self, arm};
@@ -203,6 +205,14 @@ impl TorrentTask {
             Control::Pause => self.torrent.pause(now),
             Control::Resume => self.torrent.resume(now),
             Control::AddPeers(peers) => self.torrent.handle_named(now, &peers),
+            // Whoever asked may have lost patience.
+            Control::Files(reply) => {
+                let view = FilesView { layout: self.files.layout().cloned(), have: self.torrent.have().cloned() };
+                let _ = reply.send(view);
+            }
+            Control::Peers(reply) => {
+                let _ = reply.send(self.torrent.peers());
+            }
             Control::Stop { done } => {
                 self.stop = Some(done);
                 self.torrent.stop(now);

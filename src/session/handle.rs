@@ -3,8 +3,10 @@ use std::net::SocketAddr;
 use tokio::sync::{mpsc, oneshot};
 
 use super::task::Command;
-use super::{ControlError, EventStream, Phase, Progress, ProgressStream, RemoveError, TorrentError};
-use crate::engine::{Control, TorrentMail, TorrentParts};
+use super::{
+    ControlError, EventStream, FileStatus, PeerStatus, Phase, Progress, ProgressStream, RemoveError, TorrentError,
+};
+use crate::engine::{Control, FilesView, TorrentMail, TorrentParts};
 use crate::model::InfoHash;
 
 /// One torrent of a session. Clones speak of the same torrent; dropping them all leaves it running.
@@ -80,6 +82,23 @@ impl TorrentHandle {
         self.control(Control::AddPeers(peers)).await
     }
 
+    /// The files of the torrent as they are at the time; none before the metadata are known and the files were looked at.
+    ///
+    /// # Errors
+    /// [`ControlError::Gone`] when the torrent was removed, or its session ended.
+    pub async fn files(&self) -> Result<Vec<FileStatus>, ControlError> {
+        let FilesView { layout, have } = self.ask(Control::Files).await?;
+        Ok(layout.map(|layout| FileStatus::of(&layout, have.as_ref())).unwrap_or_default())
+    }
+
+    /// The peers that are connected at the time.
+    ///
+    /// # Errors
+    /// [`ControlError::Gone`] when the torrent was removed, or its session ended.
+    pub async fn peers(&self) -> Result<Vec<PeerStatus>, ControlError> {
+        self.ask(Control::Peers).await
+    }
+
     /// Takes the torrent out of its session and waits until it has let go of its files, which stay. Other handles of the
     /// torrent speak of one that is gone from then on, even if it is added again.
     ///
@@ -92,6 +111,12 @@ impl TorrentHandle {
         commands.send(command).await.map_err(|_| RemoveError::Closed)?;
         drop(commands);
         removed.await.map_err(|_| RemoveError::Closed)?
+    }
+
+    async fn ask<T>(&self, control: impl FnOnce(oneshot::Sender<T>) -> Control) -> Result<T, ControlError> {
+        let (reply, answer) = oneshot::channel();
+        self.control(control(reply)).await?;
+        answer.await.map_err(|_| ControlError::Gone(self.parts.info_hash))
     }
 
     async fn control(&self, control: Control) -> Result<(), ControlError> {

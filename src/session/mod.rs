@@ -20,10 +20,10 @@ use std::thread::JoinHandle;
 use magnes_dht::Dht;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-pub use crate::disk::DiskError;
+pub use crate::disk::{DiskError, Wanted};
 pub use crate::storage::ExistingData;
-pub use crate::swarm::{BanReason, Contacts, Reason};
-pub use crate::torrent::{Phase, Progress, Search, Stall, TorrentError, TorrentEvent};
+pub use crate::swarm::{BanReason, Contacts, PeerStatus, Reason};
+pub use crate::torrent::{FileStatus, Phase, Progress, Search, Stall, TorrentError, TorrentEvent};
 pub use config::{AddOptions, Config};
 pub use error::{AddError, ControlError, RemoveError, StartError};
 pub use events::SessionEvent;

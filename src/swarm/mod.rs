@@ -22,6 +22,7 @@ mod flood;
 mod serves;
 
 mod peer;
+mod peer_status;
 mod pieces;
 
 mod machine;
@@ -33,4 +34,5 @@ mod tests;
 pub use event::{BanReason, CloseCause, CloseReason, Event, Output, PeerKey, PeerSource, Unwanted};
 pub use limits::Amounts;
 pub use machine::{Swarm, SwarmConfig};
+pub use peer_status::PeerStatus;
 pub use status::{Contacts, Reason, Status};

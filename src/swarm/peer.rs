@@ -33,6 +33,8 @@ pub(super) struct Peer {
     pub(super) listen: Option<SocketAddr>,
     /// `None` until both handshakes are done.
     pub(super) hello: Option<PeerHello>,
+    /// What it calls its client (BEP 10).
+    pub(super) client: Option<String>,
     pub(super) connected_at: Instant,
     /// When a block came from it or went to it, or it connected.
     pub(super) active_at: Instant,
@@ -78,6 +80,7 @@ impl Peer {
             is_named: false,
             listen: outgoing.then_some(addr),
             hello: None,
+            client: None,
             connected_at: now,
             active_at: now,
             pieces: PeerPieces::Early(EarlyPieces::default()),

@@ -6,6 +6,7 @@
 
 mod config;
 mod error;
+mod file_status;
 mod output;
 mod progress;
 
@@ -44,6 +45,7 @@ use stopping::Stopping;
 
 pub use config::TorrentConfig;
 pub use error::TorrentError;
+pub use file_status::FileStatus;
 pub use output::{DhtState, Output, Resumed, Role, Save, Surveyed};
 pub use peers::link_config;
 pub use progress::{Phase, Progress, Search, Stall, TorrentEvent, TorrentState};

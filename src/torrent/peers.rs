@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{DhtState, Output, Role, Sharing, Sources, Stage, Torrent};
 use crate::model::{Bitfield, Block, PeerId};
-use crate::swarm::{CloseCause, PeerKey, PeerSource};
+use crate::swarm::{CloseCause, PeerKey, PeerSource, PeerStatus};
 use crate::wire::{Features, LinkConfig, Message, PeerHello};
 
 /// Bytes that may wait for one peer to read: the blocks that the torrent allows it, and room for all else.
@@ -62,6 +62,14 @@ impl Torrent {
     pub fn handle_closed(&mut self, now: Instant, peer: PeerKey, cause: CloseCause) {
         self.begin(now);
         self.swarm.handle_closed(now, peer, cause);
+    }
+}
+
+/// What is known of them.
+impl Torrent {
+    /// The connected peers.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.swarm.peers()
     }
 }
 

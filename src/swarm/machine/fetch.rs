@@ -21,6 +21,10 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.takes_metadata = handshake.ut_metadata;
         peer.upload_only = handshake.upload_only;
+        // A later handshake changes only what it names.
+        if handshake.client.is_some() {
+            peer.client.clone_from(&handshake.client);
+        }
         if let Some(requests) = handshake.reqq {
             peer.asks.set_queue_max(requests);
         }

@@ -26,6 +26,7 @@ use super::flood::Allowance;
 use super::limits::{Amounts, Shortage};
 use super::metadata::MetadataFetch;
 use super::peer::Peer;
+use super::peer_status::PeerStatus;
 use super::pieces::Pieces;
 use super::rate::Rate;
 use super::status::{Reason, Status};
@@ -156,6 +157,12 @@ impl Swarm {
             peers_known: self.candidates.len().max(self.peers.len()),
             reason: self.reason(connected),
         }
+    }
+
+    /// The connected peers.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        let piece_count = self.pieces.as_ref().map(|pieces| pieces.have().piece_count());
+        self.peers.values().filter_map(|peer| peer.status(piece_count)).collect()
     }
 
     fn reason(&self, connected: usize) -> Option<Reason> {
