@@ -25,6 +25,8 @@ pub struct TorrentConfig {
     pub peer_id: PeerId,
     /// Connections at most.
     pub peers_max: usize,
+    /// Regular upload slots; one optimistic slot comes on top.
+    pub upload_slots: usize,
     /// What it may use at first of what it shares with others, to which it says what it wants. `None`: it shares nothing.
     pub grant: Option<Grant>,
     /// The port that is listened on, TCP and UDP.
@@ -52,6 +54,7 @@ impl TorrentConfig {
             link_selection: None,
             peer_id,
             peers_max: 200,
+            upload_slots: 4,
             grant: None,
             listen_port: None,
             has_dht: false,

@@ -109,6 +109,7 @@ impl Torrent {
     pub fn new(config: TorrentConfig, seed: [u8; 32], now: Instant) -> Self {
         let swarm = SwarmConfig {
             peers_max: config.peers_max,
+            upload_slots: config.upload_slots,
             info_raw: config.info.as_ref().map(|info| info.raw().clone()),
             listen_port: config.listen_port,
             dht_port: config.listen_port.filter(|_| config.has_dht && !config.is_private()),
@@ -147,6 +148,11 @@ impl Torrent {
             None if self.config.is_kept => self.emit(Output::Resume),
             _ => self.find_sources(),
         }
+    }
+
+    /// What it decides among its peers, to be looked at.
+    pub fn swarm(&self) -> &Swarm {
+        &self.swarm
     }
 
     /// What is to be done next. Drain it after every `handle_*`.

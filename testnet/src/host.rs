@@ -100,6 +100,8 @@ pub enum StreamEvent {
         /// The bytes that follow those before.
         bytes: Vec<u8>,
     },
+    /// The segment that [`Host::transmit`] gave last has left.
+    Left(StreamId),
     /// The other host ended it. It is gone.
     Ended(StreamId),
 }

@@ -25,7 +25,7 @@ mod trace;
 mod world;
 
 pub use census::Conduct;
-pub use client::{Client, ClientConfig, Disk, Kept, Remains, Seen};
+pub use client::{Client, ClientConfig, Disk, Kept, Manners, Remains, Seen, Vice};
 pub use errand::{Errand, Sought};
 pub use figures::{LookupFigures, Spread, percentile};
 pub use host::{Datagram, Host, StreamAction, StreamEvent, StreamId};

@@ -16,16 +16,15 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// So many pieces of so many KiB. No two blocks are alike, and no block of one number is that of another.
+    /// So many pieces of so many KiB. No two blocks are alike.
     ///
     /// # Panics
     /// When there are no such torrents.
-    pub fn new(piece_count: usize, piece_kib: usize, number: u32) -> Self {
+    pub fn new(piece_count: usize, piece_kib: usize) -> Self {
         let piece_len = piece_kib * 1024;
         let mut bytes = vec![0; piece_count * piece_len];
         for (index, block) in (1u32..).zip(bytes.chunks_mut(BLOCK_LEN as usize)) {
             block[..4].copy_from_slice(&index.to_be_bytes());
-            block[4..8].copy_from_slice(&number.to_be_bytes());
         }
         let hashes: Vec<u8> = bytes.chunks(piece_len).flat_map(|piece| Sha1::digest(piece).to_vec()).collect();
         let mut raw = Vec::new();

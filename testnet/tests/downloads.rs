@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use magnes::model::{Bitfield, PeerId, PieceIndex};
 use magnes::torrent::{Phase, TorrentConfig};
 use magnes_dht::{NodeConfig, NodeMode};
-use magnes_testnet::{Client, ClientConfig, HostIndex, Line, Member, Nat, Network, Payload, Remains, Searcher, World};
+use magnes_testnet::{
+    Client, ClientConfig, HostIndex, Line, Manners, Member, Nat, Network, Payload, Remains, Searcher, World,
+};
 
 /// Nodes that are nothing but the DHT.
 const NODES: u8 = 8;
@@ -42,7 +44,7 @@ impl Swarm {
             });
         }
         world.run_until(world.now() + Duration::from_secs(60));
-        Self { world, payload: Payload::new(PIECES, PIECE_KIB, 1), seed }
+        Self { world, payload: Payload::new(PIECES, PIECE_KIB), seed }
     }
 
     /// A client that knows the info hash and nothing else.
@@ -63,6 +65,8 @@ impl Swarm {
             torrent,
             node: Some((node, vec![node_addr(0), node_addr(1)])),
             disk_latency: Duration::from_millis(2),
+            manners: Manners::default(),
+            check_every: 64,
             seed: self.seed << 8 | u64::from(number),
         };
         (addr, Member::Client(Box::new(Client::new(self.world.now(), config, remains))))
@@ -130,7 +134,7 @@ fn download(seed: u64) -> ([u8; 20], Duration) {
     assert!(swarm.world.run_until_host(killed, Duration::from_secs(60), has_saved), "nothing was saved");
     swarm.world.run_until(swarm.world.now() + Duration::from_secs(2));
     assert!(!Swarm::is_complete(swarm.world.host(killed)));
-    assert!(swarm.of(killed).seen().metadata_requests > 0, "the metadata came from peers (BEP 9)");
+    assert!(swarm.of(killed).seen().metadata_asked > 0, "the metadata came from peers (BEP 9)");
     let remains = swarm.kill(killed);
     let saved = remains.kept.as_ref().map(|kept| kept.have.clone()).expect("it was saved");
     let mut there = Bitfield::empty(piece_count);
@@ -153,7 +157,7 @@ fn download(seed: u64) -> ([u8; 20], Duration) {
     let seen = swarm.of(killed).seen();
     let again: Vec<_> = seen.requests.keys().filter(|piece| there.contains(**piece)).collect();
     assert!(again.is_empty(), "{again:?} stood on the disk");
-    assert_eq!(seen.metadata_requests, 0, "the metadata had been saved too");
+    assert_eq!(seen.metadata_asked, 0, "the metadata had been saved too");
     let missing = u64::from(piece_count - there.count()) * (PIECE_KIB as u64 * 1024);
     assert!(seen.payload_received >= missing, "{} bytes of {missing}", seen.payload_received);
     (swarm.world.digest(), elapsed)

@@ -41,6 +41,7 @@ impl Host for Talker {
     fn handle_stream(&mut self, now: Instant, event: StreamEvent, _out: &mut Vec<Datagram>) {
         match event {
             StreamEvent::Received { stream, bytes } => self.received.entry(stream).or_default().extend(bytes),
+            StreamEvent::Left(_) => {}
             other => self.events.push((now, other)),
         }
     }

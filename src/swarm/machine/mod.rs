@@ -205,15 +205,15 @@ impl Swarm {
         }
     }
 
-    /// Pieces that a peer is served while it is choked.
-    #[cfg(test)]
-    pub(super) fn served_while_choked(&self, key: PeerKey) -> Vec<crate::model::PieceIndex> {
+    /// Pieces that a peer is served while it is choked. For the simulator.
+    #[doc(hidden)]
+    pub fn served_while_choked(&self, key: PeerKey) -> Vec<crate::model::PieceIndex> {
         self.peers.get(&key).into_iter().flat_map(|peer| &peer.allowed_by_us).map(|(piece, _)| *piece).collect()
     }
 
-    /// Peers that owe us blocks and have been silent for a minute.
-    #[cfg(test)]
-    pub(super) fn snubbed_count(&self) -> usize {
+    /// Peers that owe us blocks and have been silent for a minute. For the simulator.
+    #[doc(hidden)]
+    pub fn snubbed_count(&self) -> usize {
         self.peers.values().filter(|peer| peer.asks.snubbed).count()
     }
 

@@ -1,19 +1,8 @@
-//! Several [`Swarm`](super::Swarm) machines in a world of virtual time: what they decide together.
+//! What one [`Swarm`](super::Swarm) machine does with whatever peers say. What several of them decide together is in
+//! `testnet/tests/swarm/`.
 
 mod disk;
 mod payload;
-mod uplink;
-mod vice;
 
-mod host;
-mod world;
-
-mod connections;
 mod floods;
 mod fuzz;
-mod hostile;
-mod magnets;
-mod refusals;
-mod serving;
-mod sources;
-mod transfer;

@@ -1,6 +1,9 @@
+use std::cell::RefCell;
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use magnes::model::Block;
 use magnes::wire::{Link, LinkConfig, LinkEvent, PeerFault, TRANSMIT_SLICES_MAX};
 
 use crate::host::StreamId;
@@ -12,7 +15,11 @@ const LINGER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) stream: StreamId,
+    /// The address that we know the other side by.
+    pub(super) addr: SocketAddr,
     pub(super) stage: Stage,
+    /// Payload that was taken to be sent and that the torrent was not told of, in bytes.
+    payload_leaving: u32,
     /// The torrent ended it: until when what is queued may still leave.
     linger: Option<Instant>,
 }
@@ -26,12 +33,12 @@ pub(super) enum Stage {
 }
 
 impl Connection {
-    pub(super) fn dialing(stream: StreamId, config: LinkConfig) -> Self {
-        Self { stream, stage: Stage::Dialing(Box::new(config)), linger: None }
+    pub(super) fn dialing(stream: StreamId, addr: SocketAddr, config: LinkConfig) -> Self {
+        Self { stream, addr, stage: Stage::Dialing(Box::new(config)), payload_leaving: 0, linger: None }
     }
 
-    pub(super) fn open(stream: StreamId, link: Link) -> Self {
-        Self { stream, stage: Stage::Open(Box::new(link)), linger: None }
+    pub(super) fn open(stream: StreamId, addr: SocketAddr, link: Link) -> Self {
+        Self { stream, addr, stage: Stage::Open(Box::new(link)), payload_leaving: 0, linger: None }
     }
 
     /// The link of a connection that the torrent has not ended.
@@ -40,6 +47,24 @@ impl Connection {
             Stage::Open(link) if self.linger.is_none() => Some(link),
             _ => None,
         }
+    }
+
+    /// Whether bytes flow, and the torrent has not ended it.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_)) && self.linger.is_none()
+    }
+
+    /// Blocks of which nothing has left.
+    pub(super) fn blocks_waiting(&mut self) -> Vec<Block> {
+        let waiting = RefCell::new(Vec::new());
+        if let Stage::Open(link) = &mut self.stage {
+            // None is taken.
+            link.take_back(|block| {
+                waiting.borrow_mut().push(*block);
+                false
+            });
+        }
+        waiting.into_inner()
     }
 
     /// The torrent ends it.
@@ -64,16 +89,21 @@ impl Connection {
         }
     }
 
-    /// Takes at most `len_max` bytes off what is to be sent; returns how many of them are payload.
-    pub(super) fn transmit(&mut self, now: Instant, len_max: usize, into: &mut Vec<u8>) -> u32 {
-        let Stage::Open(link) = &mut self.stage else { return 0 };
+    /// Takes at most `len_max` bytes off what is to be sent.
+    pub(super) fn transmit(&mut self, now: Instant, len_max: usize, into: &mut Vec<u8>) {
+        let Stage::Open(link) = &mut self.stage else { return };
         let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(TRANSMIT_SLICES_MAX);
         link.poll_transmit(&mut slices);
         for slice in &slices {
             let room = len_max - into.len();
             into.extend_from_slice(&slice[..room.min(slice.len())]);
         }
-        link.handle_transmitted(now, into.len()).payload_bytes as u32
+        self.payload_leaving += link.handle_transmitted(now, into.len()).payload_bytes as u32;
+    }
+
+    /// What was taken has left; returns how many bytes of it are payload.
+    pub(super) fn take_left(&mut self) -> u32 {
+        std::mem::take(&mut self.payload_leaving)
     }
 }
 

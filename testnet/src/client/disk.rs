@@ -177,7 +177,7 @@ mod tests {
     use crate::payload::Payload;
 
     fn opened() -> (Payload, Disk) {
-        let payload = Payload::new(3, 32, 1);
+        let payload = Payload::new(3, 32);
         let mut disk = Disk::default();
         let layout = Arc::new(Layout::new(Path::new("/disk"), payload.info().clone()));
         assert!(disk.handle(Job::Open { store: 0, layout }).is_empty());

@@ -5,13 +5,15 @@ mod connection;
 mod discovery;
 mod disk;
 mod files;
+mod manners;
 mod seen;
+mod vice;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use magnes::model::InfoHash;
+use magnes::model::{Block, InfoHash};
 use magnes::swarm::{CloseCause, PeerKey};
 use magnes::torrent::{Output, Torrent, TorrentConfig, TorrentEvent, TorrentState, link_config};
 use magnes::wire::{Link, LinkConfig, LinkEvent, Message, SendError};
@@ -21,13 +23,13 @@ use crate::host::{Datagram, Host, StreamAction, StreamEvent, StreamId};
 use connection::{Connection, Stage};
 use discovery::{Discovery, Found};
 use files::{Answer, Files};
+use manners::Filter;
 
 pub use disk::Disk;
 pub use files::{Kept, Remains};
+pub use manners::Manners;
 pub use seen::Seen;
-
-/// The invariants of the machines are checked after every so many steps of a client.
-const CHECK_EVERY: u64 = 64;
+pub use vice::Vice;
 
 /// What a client is made with.
 #[derive(Debug, Clone)]
@@ -40,6 +42,10 @@ pub struct ClientConfig {
     pub node: Option<(NodeConfig, Vec<SocketAddr>)>,
     /// From any job of its disk to the answer.
     pub disk_latency: Duration,
+    /// How it stands towards others, besides what its torrent decides.
+    pub manners: Manners,
+    /// The invariants of its machines are checked after every so many of its steps.
+    pub check_every: u64,
     /// Repeats it.
     pub seed: u64,
 }
@@ -65,6 +71,8 @@ pub struct Client {
     state: Option<TorrentState>,
     events: Vec<(Instant, TorrentEvent)>,
     seen: Seen,
+    filter: Filter,
+    check_every: u64,
     steps: u64,
 }
 
@@ -72,15 +80,16 @@ pub struct Client {
 impl Client {
     /// A client that finds what remained of its earlier session, and starts at once.
     pub fn new(now: Instant, config: ClientConfig, remains: Remains) -> Self {
-        let ClientConfig { addr, torrent, node, disk_latency, seed } = config;
+        let ClientConfig { addr, torrent, node, disk_latency, manners, check_every, seed } = config;
         let (mut node_seed, mut torrent_seed) = ([1; 32], [2; 32]);
         node_seed[..8].copy_from_slice(&seed.to_be_bytes());
         torrent_seed[..8].copy_from_slice(&seed.to_be_bytes());
-        let info_hash = torrent.info_hash;
+        let (info_hash, filter) = (torrent.info_hash, Filter::new(manners));
         let discovery =
             node.map(|(config, bootstrap)| Discovery::new(now, addr, config, &bootstrap, info_hash, node_seed));
         Self {
-            link: link_config(torrent.peer_id, discovery.is_some()),
+            link: filter.link_config(link_config(torrent.peer_id, discovery.is_some())),
+            filter,
             torrent: Torrent::new(torrent, torrent_seed, now),
             info_hash,
             greetings: BTreeMap::new(),
@@ -95,6 +104,7 @@ impl Client {
             state: None,
             events: Vec::new(),
             seen: Seen::default(),
+            check_every,
             steps: 0,
         }
     }
@@ -117,6 +127,21 @@ impl Client {
     /// What it was seen to do.
     pub fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// Its open connections, and the address that it knows each by.
+    pub fn connections(&self) -> impl Iterator<Item = (PeerKey, SocketAddr)> {
+        let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
+        open.map(|(peer, connection)| (*peer, connection.addr))
+    }
+
+    /// The blocks that wait to leave on each connection.
+    pub fn blocks_waiting(&mut self) -> Vec<(PeerKey, SocketAddr, Block)> {
+        let of = |(peer, connection): (&PeerKey, &mut Connection)| {
+            let (peer, addr) = (*peer, connection.addr);
+            connection.blocks_waiting().into_iter().map(move |block| (peer, addr, block)).collect::<Vec<_>>()
+        };
+        self.connections.iter_mut().flat_map(of).collect()
     }
 
     /// Its disk, and what it kept so far.
@@ -189,10 +214,10 @@ impl Client {
         let Some(peer) = is_ours.then(|| self.torrent.handle_incoming(now, addr)).flatten() else {
             return self.actions.push_back(StreamAction::Close(stream));
         };
-        let extended = self.torrent.link_config().extended;
+        let extended = self.filter.link_config(self.torrent.link_config()).extended;
         let accepted = link.accept(now, extended);
         let drained = accepted.and_then(|()| connection::drain(&mut link, &mut events));
-        self.connections.insert(peer, Connection::open(stream, link));
+        self.connections.insert(peer, Connection::open(stream, addr, link));
         self.by_stream.insert(stream, peer);
         self.actions.push_back(StreamAction::Offer(stream));
         self.handle_events(now, peer, events);
@@ -213,9 +238,16 @@ impl Client {
                 LinkEvent::Greeting { .. } => {}
             }
         }
-        messages.iter().for_each(|message| self.seen.note_received(message));
-        if !messages.is_empty() {
-            self.torrent.handle_messages(now, peer, messages);
+        let mut passed = Vec::with_capacity(messages.len());
+        for message in messages {
+            self.seen.note_received(&message);
+            let mut led_to = self.filter.on_receive(peer, message);
+            passed.append(&mut led_to.passed);
+            led_to.answers.into_iter().for_each(|answer| self.send(now, peer, answer));
+        }
+        self.seen.requests_waiting_max = self.filter.waiting_max();
+        if !passed.is_empty() {
+            self.torrent.handle_messages(now, peer, passed);
         }
     }
 
@@ -229,10 +261,19 @@ impl Client {
         }
     }
 
+    fn handle_left(&mut self, now: Instant, stream: StreamId) {
+        let Some(peer) = self.by_stream.get(&stream).copied() else { return };
+        let payload_bytes = self.connections.get_mut(&peer).map_or(0, Connection::take_left);
+        if payload_bytes > 0 {
+            self.torrent.handle_sent(now, peer, payload_bytes);
+        }
+    }
+
     /// A connection is gone, and the torrent learns of it.
     fn lose(&mut self, now: Instant, peer: PeerKey, cause: CloseCause) {
         if let Some(connection) = self.connections.remove(&peer) {
             self.by_stream.remove(&connection.stream);
+            self.filter.forget(peer);
             self.actions.push_back(StreamAction::Close(connection.stream));
             self.torrent.handle_closed(now, peer, cause);
         }
@@ -302,7 +343,7 @@ impl Client {
             self.lose(now, peer, CloseCause::ByUs);
         }
         self.steps += 1;
-        if self.steps.is_multiple_of(CHECK_EVERY) {
+        if self.steps.is_multiple_of(self.check_every) {
             self.check_invariants();
         }
     }
@@ -313,9 +354,11 @@ impl Client {
             Output::TakeBack { peer, blocks } => {
                 let link = self.connections.get_mut(&peer).and_then(Connection::link);
                 let taken = link.map(|link| link.take_back(|block| blocks.contains(block))).unwrap_or_default();
+                self.seen.taken_back += taken.len();
+                self.seen.payload_sent -= taken.iter().map(|block| u64::from(block.len)).sum::<u64>();
                 self.torrent.handle_taken_back(now, peer, &taken);
             }
-            Output::Dial { peer, addr } => self.dial(peer, addr),
+            Output::Dial { peer, addr } => self.dial(now, peer, addr),
             Output::Close { peer, reason: _ } => {
                 self.connections.get_mut(&peer).into_iter().for_each(|connection| connection.close(now));
             }
@@ -346,8 +389,12 @@ impl Client {
     }
 
     fn send(&mut self, now: Instant, peer: PeerKey, message: Message) {
-        self.seen.note_sent(&message);
-        let Some(link) = self.connections.get_mut(&peer).and_then(Connection::link) else { return };
+        let Some(connection) = self.connections.get_mut(&peer).filter(|connection| connection.is_open()) else {
+            return;
+        };
+        self.seen.note_sent(now, connection.addr, &message);
+        let Some(message) = self.filter.on_send(peer, message) else { return };
+        let Some(link) = connection.link() else { return };
         match link.send(now, message) {
             Ok(()) => self.offer(peer),
             // What the peer does not take, it does not miss.
@@ -356,9 +403,11 @@ impl Client {
         }
     }
 
-    fn dial(&mut self, peer: PeerKey, to: SocketAddr) {
+    fn dial(&mut self, now: Instant, peer: PeerKey, to: SocketAddr) {
+        self.seen.dials.push((now, to));
         let stream = StreamId::Dialed(peer.get());
-        self.connections.insert(peer, Connection::dialing(stream, self.torrent.link_config()));
+        let config = self.filter.link_config(self.torrent.link_config());
+        self.connections.insert(peer, Connection::dialing(stream, to, config));
         self.by_stream.insert(stream, peer);
         self.actions.push_back(StreamAction::Dial { number: peer.get(), to });
     }
@@ -420,12 +469,16 @@ impl Host for Client {
 
     fn handle_stream(&mut self, now: Instant, event: StreamEvent, out: &mut Vec<Datagram>) {
         match event {
+            StreamEvent::Accepted { stream, .. } if self.filter.hangs_up() => {
+                self.actions.push_back(StreamAction::Close(stream));
+            }
             StreamEvent::Accepted { stream, from } => {
                 self.greetings.insert(stream, (from, Link::incoming(now, self.link.clone())));
             }
             StreamEvent::Opened(stream) => self.handle_opened(now, stream),
             StreamEvent::Failed { stream, kind } => self.handle_ended(now, stream, CloseCause::DialFailed(kind)),
             StreamEvent::Received { stream, bytes } => self.handle_received(now, stream, &bytes),
+            StreamEvent::Left(stream) => self.handle_left(now, stream),
             StreamEvent::Ended(stream) => self.handle_ended(now, stream, CloseCause::Eof),
         }
         self.carry_out(now, out);
@@ -445,10 +498,7 @@ impl Host for Client {
     ) {
         let Some(peer) = self.by_stream.get(&stream).copied() else { return };
         let Some(connection) = self.connections.get_mut(&peer) else { return };
-        let payload_bytes = connection.transmit(now, len_max, into);
-        if payload_bytes > 0 {
-            self.torrent.handle_sent(now, peer, payload_bytes);
-        }
+        connection.transmit(now, len_max, into);
         self.carry_out(now, out);
     }
 }

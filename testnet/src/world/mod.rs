@@ -163,6 +163,18 @@ impl<H: Host> World<H> {
         true
     }
 
+    /// Goes on to the next thing that happens, if that is by `end`; otherwise lets the time be `end`. Returns whether
+    /// something happened.
+    pub fn step_before(&mut self, end: Instant) -> bool {
+        let happens = self.queue.next_at().is_some_and(|at| at <= end);
+        if happens {
+            self.step();
+        } else {
+            self.now = self.now.max(end);
+        }
+        happens
+    }
+
     fn step(&mut self) {
         let Some((at, happening)) = self.queue.pop() else {
             return;

@@ -14,8 +14,10 @@ use crate::nat::Nat;
 
 /// How long a connection to a host that is silent is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
-/// The longest segment, in bytes. Each is cut at a length drawn by lot, so messages arrive in any pieces and runs.
+/// The longest segment of any line, in bytes, and the longest of the slowest ones: in between it takes an eighth of a second.
+/// Each is cut at a length drawn by lot, so messages arrive in any pieces and runs.
 const SEGMENT_LEN_MAX: u64 = 32 * 1024;
+const SEGMENT_LEN_MIN: u64 = 64;
 /// The ports that connections come from.
 const PORT_FIRST: u16 = 50_000;
 const PORTS: u64 = 10_000;
@@ -82,7 +84,7 @@ pub(super) enum Travelling {
     /// What came of it: the number of the other end.
     Answer { to: u64, other: Result<u64, ErrorKind> },
     /// A segment has left; the line of its host is free.
-    Left(usize),
+    Left { from: usize, end: u64 },
     /// A segment reached the line of its receiver.
     Reached { from: usize, to: u64, segment: Segment },
     /// A segment is there.
@@ -161,7 +163,8 @@ impl<H: Host> World<H> {
         let Some(number) = line.offered.pop_front() else { return false };
         let Some(end) = self.streams.ends.get_mut(&number) else { return true };
         let Some(to) = end.other else { return true };
-        let len_max = 1 + (self.rng.next_u64() % SEGMENT_LEN_MAX) as usize;
+        let longest = (line.line.up_bps / 8).clamp(SEGMENT_LEN_MIN, SEGMENT_LEN_MAX);
+        let len_max = 1 + (self.rng.next_u64() % longest) as usize;
         let (now, mut bytes) = (self.now, Vec::new());
         let slot = &mut self.hosts[index];
         slot.host.transmit(now, end.name, len_max, &mut bytes, &mut self.outgoing);
@@ -172,7 +175,7 @@ impl<H: Host> World<H> {
         slot.line.is_busy = true;
         let takes = Duration::from_nanos(bytes.len() as u64 * 1_000_000_000 / slot.line.line.up_bps);
         end.sent_until = now + takes;
-        self.travels(takes, Travelling::Left(index));
+        self.travels(takes, Travelling::Left { from: index, end: number });
         let travel = takes + self.travel(index, to);
         self.travels(travel, Travelling::Reached { from: index, to, segment: Segment::Bytes(bytes) });
         true
@@ -182,9 +185,12 @@ impl<H: Host> World<H> {
         match travelled {
             Travelling::Knock { from, addr } => self.handle_knock(from, addr),
             Travelling::Answer { to, other } => self.handle_answer(to, other),
-            Travelling::Left(index) => {
-                self.hosts[index].line.is_busy = false;
-                self.settle(index);
+            Travelling::Left { from, end } => {
+                self.hosts[from].line.is_busy = false;
+                match self.streams.ends.get(&end).map(|end| end.name) {
+                    Some(name) => self.happens(from, StreamEvent::Left(name)),
+                    None => self.settle(from),
+                }
             }
             Travelling::Reached { from, to, segment } => self.handle_reached(from, to, segment),
             Travelling::Arrived { to, segment } => self.handle_arrived(to, segment),

@@ -2,13 +2,14 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use crate::model::Block;
-use crate::wire::{METADATA_PIECE_LEN, Message, MetadataMessage};
+use magnes::model::Block;
+use magnes::wire::{METADATA_PIECE_LEN, Message, MetadataMessage};
 
 /// What a host does wrong on its way out or in; the machine behind it knows nothing of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Vice {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Vice {
     /// None.
+    #[default]
     Honest,
     /// Every so many blocks it sends, one is wrong.
     CorruptsOneIn(u64),
@@ -23,7 +24,12 @@ pub(super) enum Vice {
     /// It never answers a request.
     Mute,
     /// It keeps so many requests, and drops the others without a word or with a reject.
-    Keeps { requests: usize, rejects: bool },
+    Keeps {
+        /// How many.
+        requests: usize,
+        /// Whether it rejects the others.
+        rejects: bool,
+    },
     /// At every twentieth request it chokes and unchokes, and forgets without a word what it did not serve yet.
     ForgetsAtChoke,
     /// It says that it has the metadata and rejects every request for them.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::host::Traits;
-use super::payload::Payload;
-use super::vice::Vice;
-use super::world::World;
-use crate::swarm::event::{BanReason, Event};
+use crate::swarm_world::{Traits, World};
+use magnes::swarm::BanReason;
+use magnes::torrent::TorrentEvent;
+use magnes_testnet::{Payload, Vice};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -20,7 +19,7 @@ fn who_sends_corrupt_blocks_is_banned_once_and_the_download_ends() {
         let leecher = world.add(world.empty());
         world.introduce(leecher, &[liar, honest[0], honest[1]]);
         assert!(world.run_until(MINUTE, |world| world.is_complete(leecher)), "seed {seed}");
-        let ban = Event::PeerBanned { addr: world.host(liar).addr, reason: BanReason::CorruptBlocks };
+        let ban = TorrentEvent::PeerBanned { addr: world.addr(liar), reason: BanReason::CorruptBlocks };
         assert_eq!(world.bans(leecher).collect::<Vec<_>>(), [&ban], "seed {seed}");
         assert!(!world.connections(leecher).contains(&liar));
     }
@@ -35,7 +34,7 @@ fn a_banned_peer_that_connected_to_us_is_not_dialled_at_its_listening_port() {
     assert!(world.run_until(MINUTE, |world| world.bans(leecher).count() > 0));
     world.introduce(leecher, &[liar]);
     world.run_for(MINUTE);
-    assert_eq!(world.host(leecher).seen.dials, []);
+    assert_eq!(world.host(leecher).seen().dials, []);
     assert_eq!(world.bans(leecher).count(), 1);
 }
 
@@ -46,7 +45,7 @@ fn a_peer_that_rejects_everything_is_asked_ever_less_often() {
     let leecher = world.add(world.empty());
     world.introduce(leecher, &[grudger]);
     world.run_for(MINUTE);
-    let asked = world.host(leecher).seen.requests;
+    let asked = world.host(leecher).seen().requests_made();
     assert!((16..200).contains(&asked), "{asked} requests in a minute");
     let seed = world.add(world.full());
     world.introduce(leecher, &[seed]);
@@ -73,7 +72,7 @@ fn a_mute_peer_is_snubbed_after_a_minute_and_does_not_hold_the_download_up() {
     let leecher = world.add(world.empty());
     world.introduce(leecher, &[mute]);
     world.run_for(Duration::from_secs(80));
-    assert!(world.host(leecher).torrent.snubbed_count() == 1);
+    assert!(world.host(leecher).torrent().swarm().snubbed_count() == 1);
     world.introduce(leecher, &[seed]);
     assert!(world.run_until(Duration::from_secs(3), |world| world.is_complete(leecher)));
 }
@@ -86,6 +85,6 @@ fn the_queue_that_a_peer_names_is_never_overfilled() {
         let leecher = world.add(world.empty());
         world.introduce(leecher, &[seed]);
         assert!(world.run_until(10 * MINUTE, |world| world.is_complete(leecher)));
-        assert!(world.host(seed).seen.requests_waiting_max <= most, "{reqq:?}");
+        assert!(world.host(seed).seen().requests_waiting_max <= most, "{reqq:?}");
     }
 }

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use super::host::{HostId, Traits};
-use super::payload::Payload;
-use super::vice::Vice;
-use super::world::World;
-use crate::swarm::Reason;
+use crate::swarm_world::{HostId, Traits, World};
+use magnes::swarm::Reason;
+use magnes_testnet::{Payload, Vice};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A leecher with one seed that has this vice.
-fn pair(pieces: u64, vice: Vice, fast: bool) -> (World, HostId, HostId) {
+fn pair(pieces: usize, vice: Vice, fast: bool) -> (World, HostId, HostId) {
     let mut world = World::new(Payload::new(pieces, 64), 1);
     let seed = world.add(Traits { vice, fast, ..world.full() });
     let leecher = world.add(world.empty());
@@ -34,7 +32,7 @@ fn a_download_ends_though_its_only_seed_does_not_serve_what_it_was_asked_for_fir
     for (vice, fast, limit_s) in cases {
         let (mut world, _, leecher) = pair(16, vice, fast);
         let complete = world.run_until(5 * MINUTE, |world| world.is_complete(leecher));
-        let done = world.host(leecher).torrent.status().bytes_done;
+        let done = world.host(leecher).torrent().swarm().status().bytes_done;
         assert!(complete, "{vice:?}, fast {fast}: {done} bytes");
         assert!(world.elapsed_s() < f64::from(limit_s), "{vice:?}, fast {fast}: {} s", world.elapsed_s());
         // What was on its way before a choke may come all the same.
@@ -56,7 +54,7 @@ fn a_torrent_of_one_piece_ends_too() {
 fn a_peer_that_keeps_few_requests_is_asked_for_few() {
     let (mut world, _, leecher) = pair(256, Vice::Keeps { requests: 8, rejects: true }, true);
     assert!(world.run_until(MINUTE, |world| world.is_complete(leecher)));
-    let surplus = world.host(leecher).seen.requests - 256 * 4;
+    let surplus = world.host(leecher).seen().requests_made() - 256 * 4;
     assert!(surplus < 60, "{surplus} requests in vain for 1024 blocks");
     // Eight blocks in each round trip of 40 ms take 5.2 s.
     assert!(world.elapsed_s() < 6.5, "{} s", world.elapsed_s());
@@ -66,8 +64,8 @@ fn a_peer_that_keeps_few_requests_is_asked_for_few() {
 fn one_piece_that_a_peer_never_gives_costs_few_requests_and_not_the_others() {
     let (mut world, seed, leecher) = pair(16, Vice::RejectsPiece(3), true);
     world.run_for(5 * MINUTE);
-    assert_eq!(world.host(leecher).torrent.status().bytes_done, 15 * 65536);
-    let surplus = world.host(leecher).seen.requests - 15 * 4;
+    assert_eq!(world.host(leecher).torrent().swarm().status().bytes_done, 15 * 65536);
+    let surplus = world.host(leecher).seen().requests_made() - 15 * 4;
     assert!((4..80).contains(&surplus), "{surplus} requests for the piece in five minutes");
     assert_eq!(world.connections(leecher), [seed]);
     let other = world.add(world.full());
@@ -79,5 +77,5 @@ fn one_piece_that_a_peer_never_gives_costs_few_requests_and_not_the_others() {
 fn a_peer_that_rejects_everything_is_what_is_waited_for() {
     let (mut world, _, leecher) = pair(16, Vice::RejectsAll, true);
     world.run_for(MINUTE);
-    assert_eq!(world.host(leecher).torrent.status().reason, Some(Reason::AllReject { peers: 1 }));
+    assert_eq!(world.host(leecher).torrent().swarm().status().reason, Some(Reason::AllReject { peers: 1 }));
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::host::{HostId, Traits};
-use super::payload::Payload;
-use super::world::World;
-use crate::model::{Bitfield, PieceIndex};
-use crate::swarm::event::{BanReason, Event};
-use crate::swarm::tests::vice::Vice;
+use crate::swarm_world::{HostId, Traits, World};
+use magnes::model::{Bitfield, PieceIndex};
+use magnes::swarm::BanReason;
+use magnes::torrent::TorrentEvent;
+use magnes_testnet::{Payload, Vice};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -65,8 +64,8 @@ fn who_lies_about_the_metadata_is_banned_and_the_download_ends() {
         world.introduce(magnet, &[liar]);
         world.introduce(magnet, &honest);
         assert!(world.run_until(MINUTE, |world| world.is_complete(magnet)), "seed {seed}");
-        let lie = Event::PeerBanned { addr: world.host(liar).addr, reason: BanReason::CorruptMetadata };
-        let bans: Vec<&Event> = world.bans(magnet).collect();
+        let lie = TorrentEvent::PeerBanned { addr: world.addr(liar), reason: BanReason::CorruptMetadata };
+        let bans: Vec<&TorrentEvent> = world.bans(magnet).collect();
         assert!(bans.iter().all(|ban| **ban == lie) && bans.len() <= 1, "seed {seed}: {bans:?}");
     }
 }
@@ -110,7 +109,7 @@ fn a_seed_that_vanishes_costs_seconds() {
 #[test]
 fn partial_seeds_complete_a_leecher_together() {
     let mut world = World::new(Payload::new(32, 64), 1);
-    let count = world.payload.geometry.piece_count();
+    let count = world.payload.geometry().piece_count();
     let mut halves = [Bitfield::empty(count), Bitfield::empty(count)];
     for piece in (0..count).map(PieceIndex::new) {
         halves[piece.as_usize() % 2].insert(piece);

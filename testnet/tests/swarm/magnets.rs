@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use super::host::Traits;
-use super::payload::Payload;
-use super::vice::Vice;
-use super::world::World;
+use crate::swarm_world::{Traits, World};
+use magnes_testnet::{Payload, Vice};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -48,6 +46,6 @@ fn peers_without_the_metadata_ask_one_another_rarely() {
     let [a, b] = [(); 2].map(|()| world.add(Traits::new(None)));
     world.introduce(a, &[b]);
     world.run_for(10 * MINUTE);
-    let asked = world.host(b).seen.metadata_requests;
+    let asked = world.host(b).seen().metadata_requests;
     assert!((5..20).contains(&asked), "{asked} requests in ten minutes");
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::host::Traits;
-use super::payload::Payload;
-use super::world::World;
-use crate::model::{Bitfield, PieceIndex};
-use crate::swarm::{Contacts, Reason};
+use crate::swarm_world::{Traits, World, contacts};
+use magnes::model::{Bitfield, PieceIndex};
+use magnes::swarm::Reason;
+use magnes_testnet::Payload;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -26,7 +25,7 @@ fn when_both_sides_dial_at_once_one_connection_stays() {
             assert_eq!(world.connections(a), [b], "{apart_ms} ms apart");
             assert_eq!(world.connections(b), [a], "{apart_ms} ms apart");
             world.run_for(MINUTE);
-            let dials = world.host(a).seen.dials.len() + world.host(b).seen.dials.len();
+            let dials = world.host(a).seen().dials.len() + world.host(b).seen().dials.len();
             assert!(dials <= 2, "{dials} dials, {apart_ms} ms apart");
         }
     }
@@ -43,15 +42,15 @@ fn a_peer_that_connected_to_us_is_dialled_only_when_it_is_gone() {
         world.introduce(us, &[peer]);
         world.run_for(Duration::from_secs(10));
     }
-    assert_eq!(world.host(us).seen.dials, []);
+    assert_eq!(world.host(us).seen().dials, []);
     world.hang_up(peer);
-    assert!(world.run_until(MINUTE, |world| world.host(us).seen.dials.len() == 1), "its port became a candidate");
+    assert!(world.run_until(MINUTE, |world| world.host(us).seen().dials.len() == 1), "its port became a candidate");
 }
 
 #[test]
 fn peers_that_complete_each_other_part_though_they_did_not_tell_every_piece() {
     let mut world = World::new(Payload::new(32, 64), 1);
-    let count = world.payload.geometry.piece_count();
+    let count = world.payload.geometry().piece_count();
     let mut halves = [Bitfield::empty(count), Bitfield::empty(count)];
     for piece in (0..count).map(PieceIndex::new) {
         halves[piece.as_usize() % 2].insert(piece);
@@ -71,7 +70,7 @@ fn we_hang_up_on_ourselves_for_good() {
         world.introduce(us, &[us]);
         world.run_for(MINUTE);
     }
-    assert_eq!(world.host(us).seen.dials.len(), 1);
+    assert_eq!(world.host(us).seen().dials.len(), 1);
     assert_eq!(world.connections(us), []);
 }
 
@@ -79,12 +78,14 @@ fn we_hang_up_on_ourselves_for_good() {
 fn standing_still_has_a_named_reason() {
     let mut world = World::new(Payload::new(8, 64), 1);
     let us = world.add(world.empty());
-    let reason = |world: &World| world.host(us).torrent.status().reason;
+    let reason = |world: &World| world.host(us).torrent().swarm().status().reason;
+    assert_eq!(reason(&world), Some(Reason::OpeningStorage));
+    world.run_for(Duration::from_millis(10));
     assert_eq!(reason(&world), Some(Reason::NoPeersFound));
     world.introduce_addrs(us, &[([10, 9, 9, 9], 1).into()]);
     assert_eq!(
         reason(&world),
-        Some(Reason::NoPeerReached { contacts: Contacts { known: 1, ..Contacts::default() }, dialing: 1 })
+        Some(Reason::NoPeerReached { contacts: contacts(|contacts| contacts.known = 1), dialing: 1 })
     );
     let other = world.add(world.empty());
     world.introduce(us, &[other]);
@@ -97,7 +98,7 @@ fn standing_still_has_a_named_reason() {
     world.introduce(us, &[miser]);
     world.run_for(Duration::from_millis(500));
     let all_choke = reason(&world) == Some(Reason::AllChoke { connected: 1 });
-    assert!(all_choke || world.host(us).torrent.status().bytes_done > 0, "{:?}", reason(&world));
+    assert!(all_choke || world.host(us).torrent().swarm().status().bytes_done > 0, "{:?}", reason(&world));
 }
 
 #[test]
@@ -107,9 +108,9 @@ fn a_magnet_names_what_it_waits_for() {
     let other = world.add(Traits::new(None));
     world.introduce(us, &[other]);
     world.run_for(Duration::from_secs(1));
-    assert_eq!(world.host(us).torrent.status().reason, Some(Reason::NobodyHasMetadata { connected: 1 }));
+    assert_eq!(world.host(us).torrent().swarm().status().reason, Some(Reason::NobodyHasMetadata { connected: 1 }));
     let seed = world.add(Traits { up_bps: 1 << 10, ..world.full() });
     world.introduce(us, &[seed]);
     world.run_for(Duration::from_secs(1));
-    assert_eq!(world.host(us).torrent.status().reason, Some(Reason::FetchingMetadata { peers: 1 }));
+    assert_eq!(world.host(us).torrent().swarm().status().reason, Some(Reason::FetchingMetadata { peers: 1 }));
 }

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use super::host::{HostId, Traits};
-use super::payload::Payload;
-use super::vice::Vice;
-use super::world::World;
-use crate::swarm::event::BanReason;
-use crate::swarm::{Contacts, Reason, Status};
+use crate::swarm_world::{HostId, Traits, World, contacts};
+use magnes::swarm::BanReason;
+use magnes::swarm::{Reason, Status};
+use magnes_testnet::{Payload, Vice};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -20,7 +18,7 @@ fn pair(vice: Vice) -> (World, HostId, HostId) {
 }
 
 fn status(world: &World, id: HostId) -> Status {
-    world.host(id).torrent.status()
+    world.host(id).torrent().swarm().status()
 }
 
 #[test]
@@ -38,9 +36,9 @@ fn the_only_seed_is_banned_for_a_while_when_it_goes_on_and_that_is_said() {
     assert_eq!(world.bans(leecher).count(), 1);
     let banned = Reason::SourcesBanned { peers: 1, reason: BanReason::CorruptBlocks };
     assert_eq!(status(&world, leecher).reason, Some(banned));
-    assert_eq!(world.host(leecher).seen.dials.len(), 1);
+    assert_eq!(world.host(leecher).seen().dials.len(), 1);
     world.run_for(10 * MINUTE);
-    assert!(world.host(leecher).seen.dials.len() > 1, "it is dialled again");
+    assert!(world.host(leecher).seen().dials.len() > 1, "it is dialled again");
     let other = world.add(world.full());
     world.introduce(leecher, &[other]);
     assert!(world.run_until(MINUTE, |world| world.is_complete(leecher)));
@@ -51,10 +49,10 @@ fn the_only_seed_is_banned_for_a_while_when_it_goes_on_and_that_is_said() {
 fn who_hangs_up_in_the_handshake_was_reached_and_is_dialled_ever_less_often() {
     let (mut world, _, leecher) = pair(Vice::HangsUp);
     world.run_for(MINUTE);
-    let contacts = Contacts { known: 1, hung_up: 1, ..Contacts::default() };
+    let contacts = contacts(|contacts| (contacts.known, contacts.hung_up) = (1, 1));
     assert_eq!(status(&world, leecher).reason, Some(Reason::NoPeerReached { contacts, dialing: 0 }));
     world.run_for(59 * MINUTE);
-    let dials = world.host(leecher).seen.dials.len();
+    let dials = world.host(leecher).seen().dials.len();
     assert!((10..20).contains(&dials), "{dials} dials in an hour");
 }
 
@@ -64,13 +62,13 @@ fn addresses_that_fail_do_not_keep_others_from_being_searched_for_and_are_tried_
     let leecher = world.add(world.empty());
     let gone: Vec<_> = (0..250u16).map(|port| ([10, 9, 9, 9], port + 1).into()).collect();
     world.introduce_addrs(leecher, &gone);
-    assert!(!world.host(leecher).torrent.wants_peers(), "there are enough to try");
+    assert!(!world.host(leecher).torrent().swarm().wants_peers(), "there are enough to try");
     world.run_for(MINUTE);
-    assert!(world.host(leecher).torrent.wants_peers(), "none of them works");
-    let before = world.host(leecher).seen.dials.len();
+    assert!(world.host(leecher).torrent().swarm().wants_peers(), "none of them works");
+    let before = world.host(leecher).seen().dials.len();
     world.run_for(60 * MINUTE);
-    assert!(world.host(leecher).seen.dials.len() > before + 5 * gone.len());
-    let contacts = Contacts { known: 250, refused: 250, ..Contacts::default() };
+    assert!(world.host(leecher).seen().dials.len() > before + 5 * gone.len());
+    let contacts = contacts(|contacts| (contacts.known, contacts.refused) = (250, 250));
     let reason = status(&world, leecher).reason;
     assert!(matches!(reason, Some(Reason::NoPeerReached { contacts: found, .. }) if found == contacts), "{reason:?}");
 }

@@ -3,18 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::host::{HostId, Traits};
-use super::payload::Payload;
-use super::world::World;
+use crate::swarm_world::{HostId, Traits, World};
+use magnes_testnet::Payload;
 
 /// When each peer of a host was unchoked and choked: choker turns are told from the answers to interest by their time.
 fn unchoked(world: &World, id: HostId) -> BTreeSet<HostId> {
     let mut unchoked = BTreeSet::new();
-    for (_, peer, choke) in &world.host(id).seen.chokes {
-        if *choke {
-            unchoked.remove(peer);
+    for (_, peer, choke) in world.chokes(id) {
+        if choke {
+            unchoked.remove(&peer);
         } else {
-            unchoked.insert(*peer);
+            unchoked.insert(peer);
         }
     }
     unchoked
@@ -44,10 +43,10 @@ fn a_seed_serves_its_slots_and_everybody_in_turn() {
 fn who_gives_is_served_within_a_round_and_keeps_its_slot() {
     let mut world = World::new(Payload::new(256, 64), 1);
     world.check_every = 5;
-    let count = world.payload.geometry.piece_count();
-    let mut first_half = crate::model::Bitfield::empty(count);
+    let count = world.payload.geometry().piece_count();
+    let mut first_half = magnes::model::Bitfield::empty(count);
     (0..count / 2).for_each(|piece| {
-        first_half.insert(crate::model::PieceIndex::new(piece));
+        first_half.insert(magnes::model::PieceIndex::new(piece));
     });
     let us = world.add(Traits {
         up_bps: 256 << 10,
@@ -55,9 +54,9 @@ fn who_gives_is_served_within_a_round_and_keeps_its_slot() {
         ..Traits::new(Some(first_half))
     });
     // One peer has what we want and sends it; the others only take.
-    let mut second_half = crate::model::Bitfield::empty(count);
+    let mut second_half = magnes::model::Bitfield::empty(count);
     (count / 2..count).for_each(|piece| {
-        second_half.insert(crate::model::PieceIndex::new(piece));
+        second_half.insert(magnes::model::PieceIndex::new(piece));
     });
     let takers: Vec<HostId> = (0..6).map(|_| world.add(Traits { up_bps: 1 << 10, ..world.empty() })).collect();
     for taker in &takers {
@@ -83,14 +82,8 @@ fn the_optimistic_slot_stays_thirty_seconds() {
         world.introduce(*taker, &[us]);
     }
     world.run_for(Duration::from_secs(200));
-    let unchokes: Vec<f64> = world
-        .host(us)
-        .seen
-        .chokes
-        .iter()
-        .filter(|(_, _, choke)| !choke)
-        .map(|(at, _, _)| (*at - world.start).as_secs_f64())
-        .collect();
+    let unchokes = world.chokes(us).filter(|(_, _, choke)| !choke);
+    let unchokes: Vec<f64> = unchokes.map(|(at, _, _)| (at - world.start).as_secs_f64()).collect();
     let turns: Vec<f64> = unchokes.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(turns.len() >= 4, "{turns:?}");
     // The first peer had the free slot before the first round.
@@ -100,7 +93,7 @@ fn the_optimistic_slot_stays_thirty_seconds() {
 #[test]
 fn nobody_waits_for_a_slot_while_the_line_is_idle() {
     let mut world = World::new(Payload::new(64, 64), 1);
-    let slots = |config: &mut crate::swarm::SwarmConfig| config.upload_slots = 1;
+    let slots = |config: &mut magnes::torrent::TorrentConfig| config.upload_slots = 1;
     let seed = world.add(Traits { limit: slots, ..world.full() });
     // Each takes far less than the seed has to give.
     let leechers: Vec<HostId> = (0..6).map(|_| world.add(Traits { down_bps: 256 << 10, ..world.empty() })).collect();
@@ -116,7 +109,7 @@ fn who_is_choked_has_nothing_left_on_the_way_and_gets_it_later() {
     for fast in [true, false] {
         let mut world = World::new(Payload::new(128, 64), 1);
         world.check_every = 20;
-        let slots = |config: &mut crate::swarm::SwarmConfig| config.upload_slots = 1;
+        let slots = |config: &mut magnes::torrent::TorrentConfig| config.upload_slots = 1;
         let seed = world.add(Traits { up_bps: 256 << 10, limit: slots, fast, ..world.full() });
         let leechers: Vec<HostId> = (0..4).map(|_| world.add(Traits { fast, ..world.empty() })).collect();
         for leecher in &leechers {
@@ -126,16 +119,17 @@ fn who_is_choked_has_nothing_left_on_the_way_and_gets_it_later() {
         for tenth in 0..1500 {
             world.run_for(Duration::from_millis(100));
             let unchoked = unchoked(&world, seed);
-            let host = world.host(seed);
-            let choked = host.ends.iter().filter(|(_, end)| !unchoked.contains(&end.host));
-            for (key, end) in choked {
+            let waiting = world.blocks_waiting(seed);
+            let swarm = world.host(seed).torrent().swarm();
+            for (peer, key, block) in waiting.iter().filter(|(peer, ..)| !unchoked.contains(peer)) {
                 // A few pieces are served in any case (BEP 6).
-                let few = host.torrent.served_while_choked(*key);
-                let waiting = host.uplink.blocks_waiting(*key).filter(|block| !few.contains(&block.piece)).count();
-                assert_eq!(waiting, 0, "for {:?} in tenth {tenth}", end.host);
+                assert!(
+                    swarm.served_while_choked(*key).contains(&block.piece),
+                    "{block:?} for {peer:?} in tenth {tenth}"
+                );
             }
         }
-        assert!(world.host(seed).seen.taken_back > 0);
+        assert!(world.host(seed).seen().taken_back > 0);
         assert!(leechers.iter().all(|leecher| world.is_complete(*leecher)));
         assert!(world.copies_sent(seed) < 4.1, "{}", world.copies_sent(seed));
     }
