@@ -27,7 +27,8 @@ const FLOORS: [(&str, &[&str]); 9] = [
 ];
 
 /// The DHT's folders and files, and which others each may import besides itself and `lib.rs`.
-const DHT_FLOORS: [(&str, &[&str]); 14] = [
+const DHT_FLOORS: [(&str, &[&str]); 15] = [
+    ("replace", &[]),
     ("network", &[]),
     ("id", &["network"]),
     ("keyed", &[]),
@@ -44,7 +45,7 @@ const DHT_FLOORS: [(&str, &[&str]); 14] = [
         "node",
         &["id", "network", "keyed", "item", "krpc", "traffic", "guard", "table", "store", "event", "rpc", "lookup"],
     ),
-    ("driver", &["id", "item", "krpc", "guard", "event", "node"]),
+    ("driver", &["id", "item", "krpc", "guard", "event", "node", "replace"]),
 ];
 
 /// What the program may use of the library.
@@ -53,7 +54,7 @@ const PUBLIC: [&str; 6] = ["model", "wire", "disk", "swarm", "storage", "session
 /// Folders without I/O and clock, and the files in them that are drivers.
 const PURE: [&str; 8] =
     ["bencode/src/", "dht/src/", "src/model/", "src/wire/", "src/disk/", "src/swarm/", "src/fleet/", "src/torrent/"];
-const DRIVERS: [&str; 1] = ["dht/src/driver/"];
+const DRIVERS: [&str; 2] = ["dht/src/driver/", "dht/src/replace.rs"];
 const IO: [&str; 6] = ["tokio::", "UdpSocket", "TcpStream", "TcpListener", "std::fs", "fs::File"];
 
 /// The only file of the engine that names the sockets of peers: the others are to work over any transport.

@@ -57,6 +57,7 @@ pub mod krpc;
 mod lookup;
 mod network;
 mod node;
+mod replace;
 mod rpc;
 mod store;
 mod table;
@@ -85,11 +86,12 @@ pub use node::{
 pub use rpc::EndpointBudget;
 pub use traffic::{Drops, PerKind, QueryKind, Traffic};
 
-/// The parts of a node alone, for tests, benches and the simulated network. They change without notice.
+/// The parts of a node alone, for tests, benches, the simulated network and the crate `magnes`. They change without notice.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::guard::{AddressFilter, Bogon, DropReason, Guard, Verdict};
     pub use crate::id::K;
+    pub use crate::replace::{replace_file, write_beside};
     pub use crate::store::{
         ITEM_LIFETIME, ItemStore, PEER_LIFETIME, PeerStore, PutError, SAMPLE_INTERVAL, Samples, Scrape, StoredItem,
         StoredMutable, TOKEN_EPOCH, Token, Tokens,

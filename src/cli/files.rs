@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use magnes::model::{METAINFO_LEN_MAX, Metainfo, ParseWarning, Source};
+use magnes_dht::internals::write_beside;
 
 use super::exit::{Exit, Failure};
 use super::print;
@@ -99,14 +100,7 @@ impl NewFile {
             let device = OpenOptions::new().write(true).open(&self.path);
             return device.and_then(|mut device| device.write_all(bytes)).map_err(failed);
         }
-        let beside = self.beside();
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&beside).map_err(failed)?;
-        let placed = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| self.place(&beside));
-        if placed.is_err() {
-            // What failed is what is told.
-            let _ = std::fs::remove_file(&beside);
-        }
-        placed.map_err(failed)
+        write_beside(&self.beside(), bytes, |beside| self.place(beside)).map_err(failed)
     }
 
     fn place(&self, beside: &Path) -> io::Result<()> {

@@ -1,10 +1,11 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file reads and writes the resume file")]
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use magnes_dht::internals::replace_file;
 use serde::{Deserialize, Serialize};
 
 use super::open::{identity, stamp};
@@ -113,26 +114,11 @@ impl Resume {
     /// What the system refused; an older file stays as it was.
     pub fn save(&self, path: &Path) -> Result<(), ResumeError> {
         let new = path.with_extension("resume.new");
-        let failed = |action, path: &Path| {
-            let path = path.to_path_buf();
-            move |source| ResumeError::Io { action, path, source }
-        };
-        let write = || {
-            // What an earlier process left there, or anything else, is not written through.
-            match std::fs::remove_file(&new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = File::create_new(&new)?;
-            file.write_all(&self.encode()?)?;
-            file.sync_all()
-        };
-        if let Err(error) = write() {
-            // A part of it is of no use.
-            let _ = std::fs::remove_file(&new);
-            return Err(failed("write", &new)(error));
-        }
-        std::fs::rename(&new, path).map_err(failed("replace", path))
+        self.encode().and_then(|bytes| replace_file(path, &new, &bytes)).map_err(|source| ResumeError::Io {
+            action: "write",
+            path: path.to_path_buf(),
+            source,
+        })
     }
 
     /// Whether a file is one that we were writing: it is the same, or as it was when it was last looked at.

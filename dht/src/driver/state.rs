@@ -1,6 +1,8 @@
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use crate::replace::replace_file;
 
 /// No state of a node is as large; a larger file is none of ours.
 const STATE_LEN_MAX: u64 = 4 << 20;
@@ -89,19 +91,10 @@ fn rename_aside(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn replace(path: &Path, partial: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder)?;
     }
-    let mut file = std::fs::File::create(partial)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(partial, path)?;
-    // The name itself is on the disk only once its folder is; not every system lets a folder be opened.
-    if let Ok(folder) = std::fs::File::open(folder.unwrap_or(Path::new("."))) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
+    replace_file(path, partial, bytes)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
