@@ -31,7 +31,7 @@ impl<'b> Writer<'b> {
         self.out.extend_from_slice(value);
     }
 
-    /// Writes one byte string made of `parts` in their order.
+    /// Writes one byte string made of `parts` in order.
     pub fn byte_parts(&mut self, parts: &[&[u8]]) {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         push_len(self.out, len);

@@ -124,12 +124,12 @@ pub enum Event {
         /// The address.
         addr: SocketAddr,
     },
-    /// Others reach this node over a socket: it answers queries from here on (BEP 43, in adaptive mode).
+    /// Others reach this node over a socket: it answers queries from now on (BEP 43, in adaptive mode).
     Reachable {
         /// The socket.
         socket: SocketIndex,
     },
-    /// Lookups can succeed from here on: a node answered.
+    /// Lookups can succeed from now on: a node answered.
     Ready,
     /// Lookups cannot succeed any more, and why.
     NotReady(NotReady),
@@ -197,7 +197,7 @@ pub enum Hop {
     },
     /// It is silent for longer than 85 of 100 answers take, or for 250 ms: another is asked in its stead.
     Stalled,
-    /// It is silent for so long that few answers are still to come: nobody waits for it any more.
+    /// It is silent for this long that few answers are still to come: nobody waits for it any more.
     GivenUp,
     /// It does not answer, or cannot be reached.
     Failed,

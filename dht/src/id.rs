@@ -25,7 +25,7 @@ macro_rules! id_type {
                 Self(bytes)
             }
 
-            /// From a slice, which has to be 20 bytes long.
+            /// From a slice, which must be 20 bytes long.
             pub fn from_slice(bytes: &[u8]) -> Option<Self> {
                 bytes.try_into().ok().map(Self)
             }

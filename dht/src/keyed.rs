@@ -3,7 +3,7 @@ use std::hash::BuildHasher;
 use rand_core::Rng;
 use siphasher::sip::SipHasher13;
 
-/// Hashes keys that strangers choose. The secret comes from the node's own seeded chance, so that nobody can aim at
+/// Hashes keys that strangers choose. The secret comes from the node's own seeded randomness, so that nobody can aim at
 /// one slot of a table and one seed still repeats a whole run.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyedState(SipHasher13);

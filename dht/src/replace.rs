@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-/// Replaces the file at `path`, written at `beside` first, which has to be in the same folder.
+/// Replaces the file at `path`, written at `beside` first, which must be in the same folder.
 ///
 /// # Errors
 /// What the system refused; what stood at `path` stays as it was.

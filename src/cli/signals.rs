@@ -25,7 +25,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Starts to catch them. From here on they do not end the process by themselves.
+    /// Starts to catch them. From now on they do not end the process by themselves.
     pub(crate) fn catch() -> std::io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]

@@ -37,7 +37,7 @@ pub enum DiskError {
         /// The file.
         path: PathBuf,
     },
-    /// A file stands there that is longer than the torrent's.
+    /// A file exists that is longer than the torrent's.
     #[error(
         "{path} has {len} bytes, {expected} were expected: it is another file and was left alone; move it away, use another \
              folder, or replace it"
@@ -50,7 +50,7 @@ pub enum DiskError {
         /// The torrent's.
         expected: u64,
     },
-    /// A file stands there that is not known to be the torrent's.
+    /// A file exists that is not known to be the torrent's.
     #[error(
         "{path} stands there already and shares no piece with the torrent: it may be your own and was left alone; use another \
              folder, move it away, or replace it"

@@ -127,7 +127,7 @@ impl Layout {
         path
     }
 
-    /// The parts of files that a range of a piece covers, in their order. Empty files have none.
+    /// The parts of files that a range of a piece covers, in order. Empty files have none.
     pub fn spans(&self, block: &Block) -> impl Iterator<Item = Span> + '_ {
         let start = self.info.geometry().piece_offset(block.piece) + u64::from(block.begin);
         let end = start + u64::from(block.len);

@@ -38,7 +38,7 @@ impl Discovery {
         Self { dht, info_hash, search: None, status, announce: None }
     }
 
-    /// Keeps us announced from here on. TCP and UDP share a port number, so the port that is announced is the one our
+    /// Keeps us announced from now on. TCP and UDP share a port number, so the port that is announced is the one our
     /// datagrams come from: that holds behind address translation too.
     pub(super) fn announce(&mut self, seed: bool) {
         let role = if seed { PeerRole::Seed } else { PeerRole::Downloader };
@@ -70,7 +70,7 @@ impl Discovery {
     }
 }
 
-/// Waits for ever while no search is under way.
+/// Waits forever while no search is under way.
 async fn next_peers(search: &mut Option<PeerStream>) -> Option<Vec<SocketAddr>> {
     match search {
         Some(search) => search.next().await,
@@ -78,7 +78,7 @@ async fn next_peers(search: &mut Option<PeerStream>) -> Option<Vec<SocketAddr>> 
     }
 }
 
-/// Waits for ever once the node is shut down: there is nothing more to say.
+/// Waits forever once the node is shut down: there is nothing more to say.
 async fn next_state(status: &mut watch::Receiver<DhtStatus>) -> DhtState {
     if status.changed().await.is_err() {
         std::future::pending().await

@@ -105,7 +105,7 @@ impl DiskClient {
         self.queues.iter_mut().try_for_each(Queue::offer)
     }
 
-    /// Waits until a queue for which jobs wait has room; for ever while none do.
+    /// Waits until a queue for which jobs wait has room; forever while none do.
     pub(crate) async fn room(&self) {
         let waiting = self.queues.iter().filter(|queue| !queue.waiting.is_empty());
         let mut rooms: Vec<_> = waiting.map(|queue| Box::pin(queue.jobs.reserve())).collect();

@@ -109,7 +109,7 @@ impl Files {
         });
     }
 
-    /// What the next job that ends came to; `None` when it ended without an answer. Waits for ever when there is none.
+    /// What the next job that ends came to; `None` when it ended without an answer. Waits forever when there is none.
     pub(super) async fn next(&mut self) -> Option<Answer> {
         match self.jobs.join_next().await {
             Some(answer) => answer.inspect_err(|error| tracing::error!(%error, "work on files ended")).ok(),

@@ -40,7 +40,7 @@ pub(crate) enum TorrentMail {
     Run { peer: PeerKey, messages: Vec<Message>, payload_sent: u32, taken_back: Vec<Block> },
     /// A connection is gone; its inbox may be dropped.
     Closed { peer: PeerKey, cause: CloseCause },
-    /// Somebody connected to us and asks for this torrent.
+    /// A peer connected to us and asks for this torrent.
     Incoming { addr: SocketAddr, admit: oneshot::Sender<Admission> },
     /// What a disk thread finished, in its order.
     Disk(Vec<Done>),

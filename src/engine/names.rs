@@ -37,7 +37,7 @@ impl Names {
         literal
     }
 
-    /// The addresses of the next name that resolves. Waits for ever when there is none.
+    /// The addresses of the next name that resolves. Waits forever when there is none.
     pub(super) async fn next(&mut self) -> (Role, Vec<SocketAddr>) {
         while let Some(resolved) = self.lookups.join_next().await {
             if let Ok(resolved) = resolved {

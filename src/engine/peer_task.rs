@@ -42,8 +42,8 @@ pub(super) async fn dial(
     let _ = mailbox.send(TorrentMail::Closed { peer, cause }).await;
 }
 
-/// Serves a connection that somebody else opened: finds its torrent by the handshake first. Its place among
-/// the connections without a torrent is given back once the torrent has admitted it.
+/// Serves a connection that someone else opened: finds its torrent by the handshake first. Its place among the
+/// connections without a torrent is given back once the torrent has admitted it.
 pub(super) async fn accept(
     stream: PeerStream,
     addr: SocketAddr,

@@ -76,7 +76,7 @@ impl Share {
         self.changed.notify_one();
     }
 
-    /// The next grant. Waits for ever once the session is gone.
+    /// The next grant. Waits forever once the session is gone.
     pub(super) async fn next(&mut self) -> Grant {
         match self.grants.changed().await {
             Ok(()) => *self.grants.borrow_and_update(),

@@ -75,7 +75,7 @@ pub(crate) struct TorrentTask {
     stop: Option<oneshot::Sender<()>>,
 }
 
-/// Whether the torrent goes on.
+/// Whether the torrent continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     GoesOn,
@@ -156,7 +156,7 @@ impl TorrentTask {
     }
 }
 
-/// Waits for ever without a DHT.
+/// Waits forever without a DHT.
 async fn next_found(discovery: &mut Option<Discovery>) -> Found {
     match discovery {
         Some(discovery) => discovery.next().await,
@@ -251,7 +251,7 @@ impl TorrentTask {
     }
 }
 
-/// What is to be done.
+/// What to do.
 impl TorrentTask {
     /// Does what the machine says.
     fn carry_out(&mut self) -> Flow {

@@ -56,7 +56,7 @@ impl PeerStream {
         }
     }
 
-    /// Writes as many bytes of the slices, in their order, as are taken at once.
+    /// Writes as many bytes of the slices, in order, as are taken at once.
     ///
     /// # Errors
     /// `WouldBlock` while none are taken.

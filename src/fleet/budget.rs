@@ -115,7 +115,7 @@ impl Budget {
         }
     }
 
-    /// What each torrent should have, in their order.
+    /// What each torrent should have, in order.
     fn targets(&self) -> Vec<Amounts> {
         let wanted: Vec<Amounts> = self.shares.values().map(|share| share.wanted.zip(self.floor, u64::max)).collect();
         let total = self.total.to_array();
@@ -141,7 +141,7 @@ impl Budget {
 }
 
 impl Share {
-    /// The grant from here on. What was granted before is held until the torrent says otherwise.
+    /// The grant from now on. What was granted before is held until the torrent says otherwise.
     fn set(&mut self, amounts: Amounts) {
         if amounts != self.grant.amounts {
             self.held = self.taken();
@@ -181,7 +181,7 @@ mod tests {
         Amounts { credit_bytes: bytes, ..Amounts::default() }
     }
 
-    /// Torrents that know their grants and use so much of them.
+    /// Torrents that know their grants and use this much of them.
     struct Torrents {
         budget: Budget,
         grants: BTreeMap<StoreId, Grant>,

@@ -52,9 +52,9 @@ pub enum NewNameError {
     TooManyFolders,
 }
 
-/// Checks that [`Info`](super::Info) reads the names of a torrent back as they are. `name` is that of the file or folder,
-/// `files` the paths below the folder in their order in the torrent. Returns the paths that are other ones on systems that
-/// fold case or refuse some names.
+/// Checks that [`Info`](super::Info) reads the names of a torrent back as they are. `name` is that of the file or
+/// folder, `files` the paths below the folder in order in the torrent. Returns the paths that are other ones on systems
+/// that fold case or refuse some names.
 ///
 /// # Errors
 /// The first name that would change, with the position of its file; `None`: it is `name` itself.

@@ -106,7 +106,7 @@ impl Geometry {
         self.piece_count
     }
 
-    /// All pieces in their order.
+    /// All pieces in order.
     pub fn pieces(&self) -> impl DoubleEndedIterator<Item = PieceIndex> + use<> {
         (0..self.piece_count).map(PieceIndex)
     }
@@ -147,7 +147,7 @@ impl Geometry {
         Block { piece, begin, len: (self.piece_len(piece) - begin).min(BLOCK_LEN) }
     }
 
-    /// All blocks of the piece in their order.
+    /// All blocks of the piece in order.
     pub fn blocks(&self, piece: PieceIndex) -> impl DoubleEndedIterator<Item = Block> + use<> {
         let geometry = *self;
         (0..self.block_count(piece)).map(move |index| geometry.block(piece, index))

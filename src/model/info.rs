@@ -258,7 +258,7 @@ pub enum ParseMetainfoError {
     /// Larger than [`INFO_LEN_MAX`].
     #[error("the torrent's `info` has {0} bytes, more than the limit of {INFO_LEN_MAX}")]
     InfoTooLarge(usize),
-    /// A key that has to be there.
+    /// A key that must be there.
     #[error("the torrent has no `{0}`")]
     Missing(&'static str),
     /// A key that occurs twice, so that readers would disagree.
@@ -269,7 +269,7 @@ pub enum ParseMetainfoError {
     WrongType {
         /// The key.
         key: &'static str,
-        /// What its value has to be.
+        /// What its value must be.
         expected: &'static str,
     },
     /// Only the keys of BitTorrent v2 (BEP 52).
@@ -410,7 +410,7 @@ fn read_files(
     if files.is_empty() { Err(ParseMetainfoError::NoFiles) } else { Ok(files) }
 }
 
-/// An item of `files`, its path as it stands there.
+/// An item of `files`, its path as it exists.
 struct ReadFile<'a> {
     path: Vec<&'a [u8]>,
     len: u64,
@@ -492,7 +492,7 @@ fn components<'a>(value: &mut Reader<'a>, number: usize) -> Result<Vec<&'a [u8]>
     Ok(components)
 }
 
-/// Whether this is a path that is what it has to be under its name.
+/// Whether this is a path that is what it must be under its name.
 fn is_utf8_path(path: &[&[u8]]) -> bool {
     !path.is_empty() && path.iter().all(|component| std::str::from_utf8(component).is_ok())
 }

@@ -14,7 +14,7 @@ pub enum ParseWarning {
     WrongForm {
         /// The key.
         key: &'static str,
-        /// What its value has to be.
+        /// What its value must be.
         expected: &'static str,
     },
     /// An optional key that occurs twice.

@@ -18,7 +18,7 @@ pub struct Config {
     /// Whether the session's DHT node answers queries (BEP 43). The default, [`NodeMode::Adaptive`], does not have others
     /// remember a node that no query reaches.
     pub dht_mode: NodeMode,
-    /// `HOST:PORT` of DHT nodes to begin with; these replace the built-in list. `None`: the built-in list.
+    /// `HOST:PORT` of DHT nodes to bootstrap from; these replace the built-in list. `None`: the built-in list.
     pub bootstrap: Option<Vec<String>>,
     /// Folder of the resume files and of the DHT's table. `None`: nothing is kept between sessions.
     pub state_dir: Option<PathBuf>,
@@ -116,7 +116,7 @@ pub struct AddOptions {
     pub files: Option<FileSelection>,
     /// What is known of data that stand in the folder already.
     pub existing: ExistingData,
-    /// Whether files that stand there already are written over though they share no piece with the torrent, or are longer
+    /// Whether files that exist already are written over though they share no piece with the torrent, or are longer
     /// than its own. Without this, such files are the user's, and the torrent fails with
     /// [`DiskError::Foreign`](crate::disk::DiskError::Foreign) or `TooLong`.
     pub overwrite: bool,

@@ -41,7 +41,7 @@ pub enum SessionEvent {
         /// What.
         event: TorrentEvent,
     },
-    /// The reader was too slow: so many of the oldest events are gone.
+    /// The reader was too slow: this many of the oldest events are gone.
     /// [`Session::torrents`](super::Session::torrents) says how things stand.
     Missed {
         /// How many.

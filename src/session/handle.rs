@@ -34,12 +34,12 @@ impl TorrentHandle {
         self.parts.state.borrow().progress.clone()
     }
 
-    /// How far the torrent is: first at once, then whenever that changes, about twice a second while bytes move.
+    /// How far the torrent is: first at once, then whenever that changes, about twice per second while bytes move.
     pub fn progress(&self) -> ProgressStream {
         ProgressStream::new(self.parts.state.clone())
     }
 
-    /// What happens to the torrent from here on. [`Session::events`](super::Session::events) misses nothing of what
+    /// What happens to the torrent from now on. [`Session::events`](super::Session::events) misses nothing of what
     /// happens first.
     pub fn events(&self) -> EventStream {
         EventStream::new(self.parts.events.upgrade().map(|sender| sender.subscribe()))
@@ -66,7 +66,7 @@ impl TorrentHandle {
         self.control(Control::Pause).await
     }
 
-    /// Goes on after [`TorrentHandle::pause`]. Does nothing to a torrent that is not paused.
+    /// Continues after [`TorrentHandle::pause`]. Does nothing to a torrent that is not paused.
     ///
     /// # Errors
     /// [`ControlError::Gone`] when the torrent was removed, or its session ended.

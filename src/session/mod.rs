@@ -110,7 +110,7 @@ impl Session {
         Some(self.handle(parts))
     }
 
-    /// What happens in the session and to all its torrents from here on. Nothing that happens to a torrent that is added
+    /// What happens in the session and to all its torrents from now on. Nothing that happens to a torrent that is added
     /// later is missed.
     pub fn events(&self) -> SessionEventStream {
         SessionEventStream::new(self.events.upgrade().map(|events| events.subscribe()))

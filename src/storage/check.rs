@@ -28,8 +28,8 @@ pub struct Checked {
     pub errors: Vec<DiskError>,
 }
 
-/// Checks these pieces of a torrent on so many threads. `progress` is told how many are checked. What cannot be read keeps
-/// nothing else from being checked.
+/// Checks these pieces of a torrent on this many threads. `progress` is told how many are checked. What cannot be read
+/// keeps nothing else from being checked.
 pub fn check_all(
     layout: &Arc<Layout>,
     pieces: &[PieceIndex],

@@ -21,13 +21,13 @@ pub enum ExistingData {
 pub struct Survey {
     /// Pieces that are known to be there.
     pub have: Bitfield,
-    /// Pieces that have to be checked, in ascending order.
+    /// Pieces that must be checked, in ascending order.
     pub unknown: Vec<PieceIndex>,
     /// What was kept of an earlier session.
     pub resume: Option<Resume>,
 }
 
-/// Looks at the files of a torrent, without reading them: which pieces are known, and which have to be checked.
+/// Looks at the files of a torrent, without reading them: which pieces are known, and which must be checked.
 pub fn survey(layout: &Layout, existing: ExistingData, resume_path: Option<&Path>) -> Survey {
     let geometry = layout.info().geometry();
     let piece_count = geometry.piece_count();

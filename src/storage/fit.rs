@@ -29,7 +29,7 @@ pub enum FitNames {
     Try,
 }
 
-/// The layout of a torrent in `folder` under names that the folder takes, and under which data stand there already.
+/// The layout of a torrent in `folder` under names that the folder takes, and under which data exist already.
 pub fn fit(folder: &Path, info: Arc<Info>, how: FitNames) -> Layout {
     let rules = if how == FitNames::Portable { NameRules::PORTABLE } else { rules_of(folder, &info, how) };
     if how != FitNames::Portable && rules != NameRules::default() {

@@ -39,7 +39,7 @@ impl Hashing {
         }
     }
 
-    /// What was hashed is on the disk only, from here on.
+    /// What was hashed is on the disk only, from now on.
     fn begin_again(&mut self) {
         for index in 0..self.hashed.div_ceil(BLOCK_LEN) as usize {
             self.note_early(index);

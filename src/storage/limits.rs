@@ -14,7 +14,7 @@ const LOCKS_MAX: usize = 8;
 /// Kept for listeners, state files, locks, the runtimes and what is opened in passing.
 const RESERVED: u64 = 32;
 
-/// Data files that each of so many threads may keep open.
+/// Data files that each of this many threads may keep open.
 pub(super) fn handles_max(threads: usize) -> NonZeroUsize {
     share(sys::open_files_max(), threads)
 }
@@ -24,7 +24,7 @@ fn share(open_files_max: Option<u64>, threads: usize) -> NonZeroUsize {
     NonZeroUsize::new(share.min(HANDLES_MAX) as usize).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// So many threads, or fewer where each could not open a file and the folder that it looks for it in.
+/// This many threads, or fewer where each could not open a file and the folder that it looks for it in.
 pub(super) fn threads_max(threads: NonZeroUsize) -> NonZeroUsize {
     let most = sys::open_files_max().map_or(usize::MAX, |most| usize::try_from(most / 8).unwrap_or(usize::MAX));
     NonZeroUsize::new(threads.get().min(most)).unwrap_or(NonZeroUsize::MIN)

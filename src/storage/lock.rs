@@ -23,7 +23,7 @@ pub struct StateLock {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// Somebody holds it.
+    /// Someone holds it.
     #[error("{path} is locked by another process")]
     Held {
         /// The lock file.

@@ -23,7 +23,7 @@ pub(super) fn open(layout: &Layout, file: usize, access: Access) -> Result<File,
 /// Length in bytes of a file of the layout as it is on the disk; `None`: it is not there.
 ///
 /// # Errors
-/// When something else stands there; anything else that the system said.
+/// When something else exists; anything else that the system said.
 pub fn len_on_disk(layout: &Layout, file: usize) -> Result<Option<u64>, DiskError> {
     match open(layout, file, Access::Read) {
         Ok(opened) => {

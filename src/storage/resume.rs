@@ -57,8 +57,8 @@ pub enum ResumeError {
 }
 
 impl Resume {
-    /// What is to be kept: these pieces, with the files as they are on the disk. Every piece has to be written. `own` says
-    /// which of the files are ours.
+    /// What is to be kept: these pieces, with the files as they are on the disk. Every piece must be written. `own`
+    /// says which of the files are ours.
     pub fn new(layout: &Layout, have: &Bitfield, own: &[bool], mut peers: Vec<SocketAddr>) -> Self {
         peers.truncate(PEERS_MAX);
         let info = layout.info();

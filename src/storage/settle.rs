@@ -18,9 +18,10 @@ pub struct Settled {
     pub own: Vec<bool>,
 }
 
-/// Makes what is wanted and is not there. `known` are the pieces that are not to be fetched: those that are verified, and
-/// those that cannot be read. Files that hold no other piece are not opened for writing, except that empty files are made.
-/// Files that stand there already and are not known to be ours are refused before anything is written, unless `overwrite`.
+/// Makes what is wanted and is not there. `known` are the pieces that are not to be fetched: those that are verified,
+/// and those that cannot be read. Files that hold no other piece are not opened for writing, except that empty files
+/// are made. Files that exist already and are not known to be ours are refused before anything is written, unless
+/// `overwrite`.
 ///
 /// # Errors
 /// [`DiskError::Foreign`] and [`DiskError::TooLong`] for what may be the user's own; [`DiskError::InUse`]; anything else that
@@ -67,7 +68,7 @@ fn written(layout: &Layout, known: &Bitfield) -> Vec<bool> {
     written
 }
 
-/// Makes the wanted files that have no bytes. Whatever file stands there already is as good.
+/// Makes the wanted files that have no bytes. Whatever file exists already is as good.
 fn make_empty(layout: &Layout) -> Result<(), DiskError> {
     for (index, file) in layout.files().iter().enumerate() {
         let empty = file.len == 0 && !file.padding && file.wanted == Wanted::Whole;

@@ -22,7 +22,7 @@ impl WriteLock {
     /// reason to stop. Does not wait.
     ///
     /// # Errors
-    /// [`DiskError::InUse`] when somebody else writes one of them, in this process or another.
+    /// [`DiskError::InUse`] when someone else writes one of them, in this process or another.
     pub fn take(layout: &Layout) -> Result<Self, DiskError> {
         let written = |index: &usize| {
             let file = &layout.files()[*index];

@@ -17,11 +17,11 @@ const REQUEST_QUEUE_UNTOLD: u32 = 250;
 const ASK_AHEAD: Duration = Duration::from_millis(100);
 /// The rate that the depth follows looks back about this far.
 const DEPTH_RATE_WINDOW: Duration = Duration::from_secs(2);
-/// A peer that rejects what it might serve is left alone for so long; twice as long each further time.
+/// A peer that rejects what it might serve is left alone for this long; twice as long each further time.
 const REST_MIN: Duration = Duration::from_millis(500);
 /// Doublings of that rest at most: about a minute.
 const REST_DOUBLINGS_MAX: u32 = 7;
-/// A piece of which a peer refused a block is asked of others for so long; twice as long each further time, up to
+/// A piece of which a peer refused a block is asked of others for this long; twice as long each further time, up to
 /// [`REST_DOUBLINGS_MAX`] times.
 const REFUSAL_MIN: Duration = Duration::from_millis(500);
 /// Pieces that a peer refused and is not asked for at the moment, at most; the oldest is forgiven.
@@ -29,7 +29,7 @@ const REFUSED_MAX: usize = 64;
 /// A request is lost when later ones were answered and then so long, at least, passed without its answer. Peers that read
 /// from several disks answer out of order, but not by as much.
 const OVERTAKEN_MIN: Duration = Duration::from_secs(2);
-/// A peer that owes blocks and sends none for so long is worked around: others are asked for them.
+/// A peer that owes blocks and sends none for this long is worked around: others are asked for them.
 pub(super) const STALL: Duration = Duration::from_secs(20);
 /// One that answered before is so sooner: when it is silent for this long, twice as long each further time, and for this many
 /// times as long as it should take for all that it was asked.
@@ -242,7 +242,7 @@ impl Asks {
         self.refused.iter().any(|refusal| refusal.piece == piece && now < refusal.until)
     }
 
-    /// The peer keeps so many requests and no more.
+    /// The peer keeps this many requests and no more.
     fn keeps(&mut self, requests: usize) {
         if requests < self.kept {
             self.kept = requests.max(1);
@@ -270,7 +270,7 @@ impl Asks {
         self.choked = Some((since, self.next_number));
     }
 
-    /// The peer serves us anew.
+    /// The peer serves us again.
     pub(super) fn handle_unchoke(&mut self) {
         self.refused.clear();
     }
@@ -321,7 +321,7 @@ impl Asks {
         count < self.most() / 8 && !self.requests.is_empty()
     }
 
-    /// The process stood still: silence counts from here on, as what the peer sent meanwhile waits to be read.
+    /// The process stood still: silence counts from now on, as what the peer sent meanwhile waits to be read.
     pub(super) fn handle_standstill(&mut self, now: Instant) {
         self.last_block_at = self.last_block_at.map(|_| now);
         self.stalled_since = self.stalled_since.map(|_| now);
@@ -331,7 +331,7 @@ impl Asks {
         }
     }
 
-    /// Whether all that came from the peer lately is rejects.
+    /// Whether all that came from the peer recently is rejects.
     pub(super) fn is_rejecting(&self) -> bool {
         self.rests > 0 && self.requests.is_empty()
     }
@@ -366,7 +366,7 @@ impl Asks {
         self.pace.is_some()
     }
 
-    /// About how long so many bytes take at the rate of the last seconds; nothing while that is not known.
+    /// About how long this many bytes take at the rate of the last seconds; nothing while that is not known.
     pub(super) fn time_for(&self, bytes: u32) -> Duration {
         let bps = self.rate.bps();
         if bps == 0 { Duration::ZERO } else { Duration::from_secs_f64(f64::from(bytes) / bps as f64) }

@@ -8,7 +8,7 @@ use super::event::BanReason;
 
 /// Peers kept at most; the oldest is forgiven.
 const BANS_MAX: usize = 4000;
-/// How long the first ban lasts; each further one twice as long. None is for ever: what looks like a lie may be a broken
+/// How long the first ban lasts; each further one twice as long. None is forever: what looks like a lie may be a broken
 /// disk, which gets mended, and a peer that nobody can replace is better than none.
 const BAN_MIN: Duration = Duration::from_secs(10 * 60);
 /// Doublings of that at most: ten hours.

@@ -45,7 +45,7 @@ impl Blame {
         None
     }
 
-    /// A piece that failed before is verified with these blocks. Returns everybody who sent another block.
+    /// A piece that failed before is verified with these blocks. Returns everyone who sent another block.
     pub(super) fn handle_verified(&mut self, piece: PieceIndex, digests: Option<&[u64]>) -> Vec<SocketAddr> {
         let Some(versions) = self.failed.remove(&piece) else { return Vec::new() };
         let Some(right) = digests else { return Vec::new() };

@@ -10,8 +10,8 @@ use super::status::Contacts;
 const CANDIDATES_MAX: usize = 4000;
 /// Pause before an address that failed once is dialled again; it doubles with every further failure.
 const RETRY_MIN: Duration = Duration::from_secs(2);
-/// The longest of these pauses. An address is dialled for ever, as it may be the only one; when there is no room for a better
-/// one, those with the most failures go.
+/// The longest of these pauses. An address is dialled forever, as it may be the only one; when there is no room for a
+/// better one, those with the most failures go.
 const RETRY_MAX: Duration = Duration::from_secs(10 * 60);
 /// The longest pause before an address is dialled that the user named.
 const NAMED_RETRY_MAX: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ const NAMED_RETRY_MAX: Duration = Duration::from_secs(60);
 const FAILURES_MAX: u8 = 16;
 /// Pause before a peer that closed a working connection is dialled again.
 const RECONNECT: Duration = Duration::from_secs(20);
-/// Pause before a peer is dialled again that had to make room because it was of no use.
+/// Pause before a peer is dialled again that had to make room because it was useless.
 const USELESS_RETRY: Duration = Duration::from_secs(5 * 60);
 
 /// Pause before a peer is dialled again that lacked nothing, as we did: pieces may get lost, or be selected later.
@@ -135,7 +135,7 @@ impl Candidates {
         true
     }
 
-    /// A better source names a known address: it counts as that one's from here on.
+    /// A better source names a known address: it counts as that one's from now on.
     fn raise(&mut self, addr: SocketAddr, known: Candidate, promise: u8) {
         if promise >= known.promise {
             return;
@@ -167,7 +167,7 @@ impl Candidates {
         Some(Due { addr, is_named: candidate.is_named(), was_useless: candidate.was_useless })
     }
 
-    /// The next address to dial, if one is due; it counts as being dialled from here on.
+    /// The next address to dial, if one is due; it counts as being dialled from now on.
     pub(super) fn next(&mut self, now: Instant) -> Option<SocketAddr> {
         let (due, _, addr) = *self.queue.first()?;
         if due > now {
@@ -252,7 +252,7 @@ impl Candidates {
         self.enqueue(addr, now + USELESS_RETRY);
     }
 
-    /// Forgets an address, until it is added anew.
+    /// Forgets an address, until it is added again.
     fn forget(&mut self, addr: &SocketAddr) {
         let Some(gone) = self.by_addr.remove(addr) else { return };
         self.failing -= usize::from(gone.failures > 0);

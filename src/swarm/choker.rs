@@ -9,11 +9,11 @@ use super::rarity::below;
 pub(super) const ROUND: Duration = Duration::from_secs(10);
 /// How often the optimistic slot moves (Cohen 2003).
 const OPTIMISTIC_ROUND: Duration = Duration::from_secs(30);
-/// A peer is new for so long after it connected: it has had no chance to show what it gives.
+/// A peer is new for this long after it connected: it has had no chance to show what it gives.
 const NEW_FOR: Duration = Duration::from_secs(60);
-/// A new peer is so many times as likely to get the optimistic slot.
+/// A new peer is this many times as likely to get the optimistic slot.
 const NEW_WEIGHT: u32 = 3;
-/// As a seed, a peer keeps its slot for so long at least, unless it loses interest.
+/// As a seed, a peer keeps its slot for this long at least, unless it loses interest.
 const SEED_TURN: Duration = Duration::from_secs(30);
 
 /// What the choker looks at in a peer.
@@ -53,7 +53,7 @@ impl Choker {
         self.slots + 1
     }
 
-    /// The peers that are unchoked from here on; every other one is choked.
+    /// The peers that are unchoked from now on; every other one is choked.
     pub(super) fn decide(
         &mut self,
         now: Instant,

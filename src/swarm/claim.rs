@@ -5,11 +5,11 @@ pub(super) const RIVALS_MAX: usize = 64;
 
 /// How good our claim to a piece is, against others that lack it too. The least comes first.
 ///
-/// Peers that download the same rare pieces from the same seed would ask it for the same ones: at random they send it several
-/// copies' worth of requests before they know of each other's pieces. Each therefore weighs every piece by a number drawn
-/// from its peer id and the piece, which all others can work out as well, and prefers the pieces for which its own number is
-/// the highest (rendezvous hashing); after those the pieces for which one other number is higher, and so on. Peers that do
-/// not play along only meet somebody who picks at random.
+/// Peers that download the same rare pieces from the same seed would ask it for the same ones: at random they send it
+/// several copies' worth of requests before they know of each other's pieces. Each therefore weighs every piece by a
+/// number drawn from its peer id and the piece, which all others can work out as well, and prefers the pieces for which
+/// its own number is the highest (rendezvous hashing); after those the pieces for which one other number is higher, and
+/// so on. Peers that do not play along only meet someone who picks at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Claim {
     /// How many others have a better claim.

@@ -25,14 +25,14 @@ impl Credit {
         self.unwritten += u64::from(block.len);
     }
 
-    /// So many bytes were written. What was not waiting does not count.
+    /// This many bytes were written. What was not waiting does not count.
     pub(super) fn written(&mut self, bytes: u32) {
         let bytes = u64::from(bytes).min(self.unwritten);
         self.unwritten -= bytes;
         self.used -= bytes;
     }
 
-    /// Whole blocks that may be asked for when so many bytes are granted.
+    /// Whole blocks that may be asked for when this many bytes are granted.
     pub(super) fn room(&self, granted_bytes: u64) -> usize {
         let blocks = granted_bytes.saturating_sub(self.used) / u64::from(BLOCK_LEN);
         usize::try_from(blocks).unwrap_or(usize::MAX)

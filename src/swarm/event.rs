@@ -69,13 +69,13 @@ pub enum CloseReason {
     BadBitfield,
     /// A piece or block that the torrent does not have.
     BadRange,
-    /// It sends without end what is of no use.
+    /// It sends endlessly what is useless.
     Flood,
     /// The torrent is paused.
     Paused,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug)]
 pub enum Output {
     /// Connect to an address.
@@ -107,7 +107,7 @@ pub enum Output {
         /// Why.
         reason: CloseReason,
     },
-    /// The info dictionary, checked against the info hash. The torrent goes on with
+    /// The info dictionary, checked against the info hash. The torrent continues with
     /// [`Swarm::handle_opened`](super::Swarm::handle_opened).
     Metadata(Bytes),
     /// Write consecutive blocks.

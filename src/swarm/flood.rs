@@ -1,10 +1,10 @@
-//! What a peer may send that is of no use to anybody.
+//! What a peer may send that is useless to anybody.
 
 use std::time::{Duration, Instant};
 
 use crate::wire::Message;
 
-/// Messages of no use that one peer may send in a burst: more than an honest one sends whose requests crossed a choke, or
+/// Messages useless that one peer may send in a burst: more than an honest one sends whose requests crossed a choke, or
 /// whose blocks crossed cancels. And those that it may send each second.
 const USELESS: (u32, u32) = (4000, 100);
 /// Blocks that choked peers are served in a burst, all together, and each second (BEP 6): 16 MiB, and 1 MiB/s.
@@ -60,8 +60,8 @@ impl Allowance {
     }
 }
 
-/// What a message costs whatever comes of it. Requests, cancels, rejects and blocks cost 1 when they turn out to be of no
-/// use; a `have` and the first word about pieces are free, as nobody has more than one of each to say.
+/// What a message costs whatever comes of it. Requests, cancels, rejects and blocks cost 1 when they turn out to be
+/// useless; a `have` and the first word about pieces are free, as nobody has more than one of each to say.
 pub(super) fn cost(message: &Message) -> u32 {
     match message {
         Message::KeepAlive | Message::Unknown | Message::AllowedFast(_) | Message::Suggest(_) => 1,

@@ -14,8 +14,8 @@ pub(super) const METADATA_LEN_MAX: u32 = INFO_LEN_MAX as u32;
 const REQUESTS_PER_PEER: usize = 4;
 /// How long a request may take before another peer is asked too.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// A peer that rejects a request, answers it wrongly or not at all is left alone for so long; twice as long each further
-/// time, until it sends a piece.
+/// A peer that rejects a request, answers it wrongly or not at all is left alone for this long; twice as long each
+/// further time, until it sends a piece.
 const REST_MIN: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(60);
 /// As long as peers claim different lengths, those of the commonest one have so long.
@@ -92,7 +92,7 @@ struct Asked {
 /// What a piece of metadata led to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// More pieces are needed, or the piece was of no use.
+    /// More pieces are needed, or the piece was useless.
     Incomplete,
     /// The info dictionary; its hash is right.
     Complete(Bytes),
@@ -145,7 +145,7 @@ impl MetadataFetch {
         self.sources.len()
     }
 
-    /// The pieces to ask for now. They count as asked from here on.
+    /// The pieces to ask for now. They count as asked from now on.
     pub(super) fn requests(&mut self, now: Instant) -> Vec<(PeerKey, u32)> {
         self.note_late(now);
         for source in self.sources.values_mut() {
@@ -231,7 +231,7 @@ impl MetadataFetch {
         Outcome::Wrong(senders)
     }
 
-    /// A dictionary was wrong. From here on each peer is asked for the whole, those that lied for certain last.
+    /// A dictionary was wrong. From now on each peer is asked for the whole, those that lied for certain last.
     fn handle_wrong(&mut self, now: Instant, senders: &[PeerKey]) {
         self.ask_alone();
         if let [liar] = senders {

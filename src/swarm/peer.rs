@@ -15,8 +15,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(20);
 /// Haves of a peer that are kept before the metadata are known.
 const EARLY_HAVES_MAX: usize = 10_000;
 
-/// A peer whose socket takes nothing for so long does not read what it asked for. Sockets of slow lines take much at once,
-/// and then nothing for a while.
+/// A peer whose socket takes nothing for this long does not read what it asked for. Sockets of slow lines take much at
+/// once, and then nothing for a while.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// Ports of DHT nodes that are taken from one peer: it has one node, which may move.
 const PORTS_MAX: u8 = 2;
@@ -64,7 +64,7 @@ pub(super) struct Peer {
     pub(super) allowed_by_them: Vec<PieceIndex>,
     /// Pieces that we serve while we choke it (BEP 6), and how many bytes of each.
     pub(super) allowed_by_us: Vec<(PieceIndex, u64)>,
-    /// What it may send that is of no use.
+    /// What it may send that is useless.
     pub(super) flood: Allowance,
     /// Whether it said which pieces it has.
     pub(super) told_pieces: bool,
@@ -184,7 +184,7 @@ impl EarlyPieces {
         has_room
     }
 
-    /// What it comes to with so many pieces. `None` when the bitfield does not fit.
+    /// What it comes to with this many pieces. `None` when the bitfield does not fit.
     pub(super) fn resolve(self, piece_count: u32) -> Option<PeerPieces> {
         if self.all {
             return Some(PeerPieces::All);

@@ -6,8 +6,8 @@ use super::event::PeerKey;
 use super::rarity::{Rarity, below};
 use crate::model::{Bitfield, Block, Geometry, PieceIndex};
 
-/// Until so many pieces are verified, pieces are picked at random: the first ones are wanted soon, to have something to
-/// trade, and rare ones are slow to come.
+/// Until this many pieces are verified, pieces are picked at random: the first ones are wanted soon, to have something
+/// to trade, and rare ones are slow to come.
 const RANDOM_PIECES: u32 = 4;
 /// Random places looked at before the order is walked for a piece that a peer has.
 const RANDOM_PROBES: u32 = 32;
@@ -59,7 +59,7 @@ pub(super) struct OpenPiece {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BlockState {
     Free,
-    /// So many peers were asked.
+    /// This many peers were asked.
     Requested(u8),
     Received(PeerKey),
 }
@@ -237,7 +237,7 @@ impl Pieces {
         }
     }
 
-    /// A peer is gone or chokes us: the pieces it filled are open to everybody.
+    /// A peer is gone or chokes us: the pieces it filled are open to everyone.
     pub(super) fn disown(&mut self, peer: PeerKey) {
         for open in self.open.values_mut().filter(|open| open.owner == Some(peer)) {
             open.owner = None;

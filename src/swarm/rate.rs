@@ -5,7 +5,7 @@ use crate::model::BLOCK_LEN;
 /// Length of a sample.
 const SAMPLE: Duration = Duration::from_millis(500);
 
-/// A flow that brought nothing for so long stands still, whatever its average is: the shorter, the faster it was.
+/// A flow that brought nothing for this long stands still, whatever its average is: the shorter, the faster it was.
 const STILL_MIN: Duration = Duration::from_secs(3);
 const STILL_MAX: Duration = Duration::from_secs(8);
 /// ... or for the time in which it used to bring so much: four blocks.
@@ -59,7 +59,7 @@ impl Rate {
         self.total
     }
 
-    /// Closes the sample when it is over. Silence counts too, so this is called about once a second.
+    /// Closes the sample when it is over. Silence counts too, so this is called about once per second.
     pub(super) fn update(&mut self, now: Instant) {
         self.is_still = now.saturating_duration_since(self.last_at) >= self.still_after();
         let elapsed = now.saturating_duration_since(self.since);

@@ -31,7 +31,7 @@ impl DiskFaults {
         self.checking.remove(&piece);
     }
 
-    /// What was written of a piece could not be read back. Returns whether the torrent should go on.
+    /// What was written of a piece could not be read back. Returns whether the torrent should continue.
     pub(super) fn handle_lost(&mut self, piece: PieceIndex, error: &DiskError) -> bool {
         self.tell(piece, error);
         self.lost += 1;

@@ -155,7 +155,7 @@ impl Torrent {
         &self.swarm
     }
 
-    /// What is to be done next. Drain it after every `handle_*`.
+    /// What to do next. Drain it after every `handle_*`.
     pub fn poll_output(&mut self) -> Option<Output> {
         while self.outputs.is_empty() {
             let Some(output) = self.swarm.poll_output() else { break };

@@ -80,7 +80,7 @@ impl Opening {
         (self.have, self.unreadable, error)
     }
 
-    /// Pieces that were checked, and that have to be.
+    /// Pieces that were checked, and that must be.
     pub(super) fn progress(&self) -> (usize, usize) {
         (self.unknown_count - self.unknown.len() - self.checking, self.unknown_count)
     }

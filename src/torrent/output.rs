@@ -10,7 +10,7 @@ use crate::model::{Bitfield, FileSelection, Info, PeerAddr, PieceIndex};
 use crate::swarm::{CloseReason, PeerKey, Unwanted};
 use crate::wire::Message;
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug)]
 pub enum Output {
     /// Connect to an address.
@@ -84,7 +84,7 @@ pub enum Output {
     /// Ask the DHT for peers; answered by [`Torrent::handle_found`](super::Torrent::handle_found) and then
     /// [`Torrent::handle_search_ended`](super::Torrent::handle_search_ended).
     Search,
-    /// Keep us announced to the DHT from here on.
+    /// Keep us announced to the DHT from now on.
     Announce {
         /// Whether we have all of the torrent, which others count apart (BEP 33).
         seed: bool,
@@ -100,13 +100,13 @@ pub enum Output {
     Event(TorrentEvent),
     /// How far the torrent is.
     State(Box<TorrentState>),
-    /// Peers can connect from here on, and be served or asked. Once.
+    /// Peers can connect from now on, and be served or asked. Once.
     Serving,
     /// The torrent is over: nothing comes after this.
     Stopped,
 }
 
-/// What stands behind an address that has to be resolved.
+/// What stands behind an address that must be resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// A peer of the torrent (`x.pe` of BEP 9).
@@ -133,7 +133,7 @@ pub struct Surveyed {
     pub wanted: Option<Bitfield>,
     /// Pieces that are known to be there.
     pub have: Bitfield,
-    /// Pieces that have to be checked.
+    /// Pieces that must be checked.
     pub unknown: Vec<PieceIndex>,
 }
 

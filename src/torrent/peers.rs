@@ -28,7 +28,7 @@ impl Torrent {
         LinkConfig { extended, ..link_config(self.config.peer_id, self.sources.is_some()) }
     }
 
-    /// Somebody connected to us. `None`: the connection is to be closed.
+    /// A peer connected to us. `None`: the connection is to be closed.
     pub fn handle_incoming(&mut self, now: Instant, addr: SocketAddr) -> Option<PeerKey> {
         self.begin(now);
         self.swarm.handle_incoming(now, addr)
@@ -40,7 +40,7 @@ impl Torrent {
         self.swarm.handle_connected(now, peer, hello);
     }
 
-    /// A run of messages of one peer, in their order.
+    /// A run of messages of one peer, in order.
     pub fn handle_messages(&mut self, now: Instant, peer: PeerKey, messages: Vec<Message>) {
         self.begin(now);
         self.swarm.handle_messages(now, peer, messages);
@@ -168,7 +168,7 @@ impl Torrent {
         self.report.hurry();
     }
 
-    /// Goes on after [`Torrent::pause`].
+    /// Continues after [`Torrent::pause`].
     pub fn resume(&mut self, now: Instant) {
         self.begin(now);
         if !matches!(self.stage, Stage::Failed(_)) && self.stopping.is_none() {

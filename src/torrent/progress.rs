@@ -148,7 +148,7 @@ pub enum TorrentEvent {
         /// What it did.
         reason: BanReason,
     },
-    /// The reader was too slow: so many of the oldest events are gone.
+    /// The reader was too slow: this many of the oldest events are gone.
     Missed {
         /// How many.
         events: u64,

@@ -18,7 +18,7 @@ pub(super) struct Saving {
 #[derive(Debug)]
 enum Step {
     Idle,
-    /// What is to be saved once so many more disk threads have synced.
+    /// What is to be saved once this many more disk threads have synced.
     Syncing {
         have: Bitfield,
         threads_left: usize,
@@ -45,7 +45,7 @@ impl Saving {
         self.due.filter(|_| !self.is_saving())
     }
 
-    /// Begins a save of these pieces; returns whether so many disk threads are to sync now.
+    /// Begins a save of these pieces; returns whether this many disk threads are to sync now.
     pub(super) fn begin(&mut self, have: Bitfield, threads: usize) -> bool {
         self.due = None;
         let begins = self.is_kept && !self.is_saving();

@@ -6,7 +6,7 @@ use super::{Output, Sources, Torrent};
 use crate::fleet::{Ask, Grant};
 use crate::swarm::Amounts;
 
-/// What is used by a quarter at most for so long is given back by half.
+/// What is used by a quarter at most for this long is given back by half.
 const UNUSED_FOR: Duration = Duration::from_secs(10);
 /// While a torrent uses more than it is left, it says so whenever it uses so much less.
 const STEP: Amounts =
@@ -67,7 +67,7 @@ fn exceeds(used: Amounts, granted: Amounts) -> bool {
 }
 
 impl Torrent {
-    /// What the torrent may use from here on.
+    /// What the torrent may use from now on.
     pub fn handle_grant(&mut self, now: Instant, grant: Grant) {
         self.begin(now);
         if let Some(sharing) = &mut self.sharing {

@@ -44,7 +44,7 @@ impl Torrent {
         self.continue_stop();
     }
 
-    /// The disk does something: it is waited for anew.
+    /// The disk does something: it is waited for again.
     pub(super) fn prolong(&mut self) {
         if let Some(stopping) = &mut self.stopping {
             stopping.until = self.now + SYNC_TIMEOUT;
@@ -59,8 +59,8 @@ impl Torrent {
         }
     }
 
-    /// Goes on with stopping, once nothing is being saved. What is queued on the disk threads is written and hashed before
-    /// they sync, so it counts too.
+    /// Continues with stopping, once nothing is being saved. What is queued on the disk threads is written and hashed
+    /// before they sync, so it counts too.
     pub(super) fn continue_stop(&mut self) {
         let Some(stopping) = &mut self.stopping else { return };
         if self.saving.is_saving() || stopping.is_over {

@@ -139,7 +139,7 @@ pub(crate) fn draw_crowd(target: &Target, count: usize, bits: u32, fits: bool, r
     (0..count).map(|_| draw(rng)).collect()
 }
 
-/// A number out of `range` that was not taken yet; there has to be one.
+/// A number out of `range` that was not taken yet; there must be one.
 fn draw(range: Range<usize>, is_taken: impl Fn(usize) -> bool, rng: &mut impl Rng) -> usize {
     let mut index = range.start + rng.next_u64() as usize % range.len();
     while is_taken(index) {

@@ -11,11 +11,11 @@ const MAPPED_PORT_FIRST: u16 = 20_000;
 /// What stands between a host and the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat {
-    /// Nothing: everybody can reach it.
+    /// Nothing: everyone can reach it.
     Open,
     /// Only who was sent something within a minute can reach it.
     Restricted,
-    /// As restricted, and everybody sees another port.
+    /// As restricted, and everyone sees another port.
     Symmetric,
 }
 

@@ -16,7 +16,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// So many pieces of so many KiB. No two blocks are alike.
+    /// This many pieces of so many KiB. No two blocks are alike.
     ///
     /// # Panics
     /// When there are no such torrents.

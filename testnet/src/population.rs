@@ -17,7 +17,7 @@ const GHOSTS_PER_NODE: usize = 64;
 const GHOSTS_MAX: usize = 2_000_000;
 
 /// Who can be reached, after Jimenez, Osmani and Knutsson 2009: 31 % sit behind a router that lets in only who was
-/// asked, 11 % behind one that lets in nobody who comes unasked and gives everybody another port.
+/// asked, 11 % behind one that lets in nobody who comes unasked and gives everyone another port.
 const RESTRICTED_SHARE: f64 = 0.31;
 const FIREWALLED_SHARE: f64 = 0.11;
 

@@ -104,7 +104,7 @@ impl Searcher {
         &self.events
     }
 
-    /// Who sent it something: everybody who can be in its table.
+    /// Who sent it something: everyone who can be in its table.
     pub fn heard(&self) -> &BTreeSet<SocketAddr> {
         &self.heard
     }

@@ -65,8 +65,8 @@ impl Outbox {
 
     /// Sends everything. Whom the system says it cannot reach is told to `unreachable`.
     ///
-    /// An error may be that of a datagram sent earlier to somebody else. So the one that seems to fail is tried again: an
-    /// error that stays is its own.
+    /// An error may be that of a datagram sent earlier to someone else. So the one that seems to fail is tried again:
+    /// an error that stays is its own.
     pub(super) async fn flush(&mut self, socket: &UdpSocket, mut unreachable: impl FnMut(SocketAddr)) {
         let mut sent = 0;
         let mut tries = 0;

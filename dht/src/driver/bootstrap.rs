@@ -36,7 +36,7 @@ pub enum BootstrapState {
     },
     /// It has only addresses of a family that the node has no socket of.
     OtherFamily,
-    /// It was not asked so far: there are other nodes to begin with.
+    /// It was not asked so far: there are other nodes to bootstrap from.
     NotAsked,
     /// It was asked and has not answered so far. It is asked again, ever less often.
     Silent,

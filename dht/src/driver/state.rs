@@ -14,7 +14,7 @@ const ASIDE_MAX: usize = 100;
 #[derive(Debug, Clone)]
 pub(super) struct StateFile {
     path: PathBuf,
-    /// Whether what stands there may be replaced: not when it is of somebody else and could not be set aside.
+    /// Whether what exists may be replaced: not when it is of someone else and could not be set aside.
     is_ours: bool,
 }
 
@@ -76,7 +76,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The first of `NAME.bad`, `NAME.bad.1`, .. that does not stand there yet gets the file.
+/// The first of `NAME.bad`, `NAME.bad.1`, .. that does not exist yet gets the file.
 fn rename_aside(path: &Path) -> io::Result<PathBuf> {
     for number in 0..ASIDE_MAX {
         let aside = match number {

@@ -32,7 +32,7 @@ impl<T> LookupStream<T> {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 
-    /// What the lookup came to, or why it did not go on; `None` until it is over.
+    /// What the lookup came to, or why it did not continue; `None` until it is over.
     pub fn outcome(&self) -> Option<&Result<LookupOutcome, OperationError>> {
         self.outcome.as_ref()
     }

@@ -12,7 +12,7 @@ use crate::SocketIndex;
 /// Unreachable addresses that wait for the task; more are forgotten, and their queries end by their timers.
 pub(super) const UNREACHABLE_MAX: usize = 256;
 
-/// Errors within [`RUSH_WINDOW`] that are more than our own queries can cause: somebody has us answer to closed ports.
+/// Errors within [`RUSH_WINDOW`] that are more than our own queries can cause: someone has us answer to closed ports.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const RUSH: usize = 256;
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -23,7 +23,7 @@ pub enum Bogon {
 /// Own addresses kept: the bound one, and what others say the external one is.
 const OWN_ADDRESSES_MAX: usize = 8;
 
-/// Decides which addresses can belong to somebody else's node.
+/// Decides which addresses can belong to someone else's node.
 ///
 /// Loopback and private addresses are ordinary citizens of a testnet or a laboratory and poison on the public network.
 /// One rule tells the two apart: a class is admitted exactly when the node is bound to an address of that class or was

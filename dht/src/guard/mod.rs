@@ -22,7 +22,7 @@ pub struct GuardConfig {
     pub prefix_packets_per_s: u32,
     /// Bytes of replies per second that one such prefix is sent, averaged over some seconds.
     pub prefix_bytes_per_s: u32,
-    /// Bytes of replies per second to everybody together.
+    /// Bytes of replies per second to everyone together.
     pub total_bytes_per_s: u32,
     /// Networks that no budget applies to: load generators, one's own machines. Loopback and private ones always are.
     pub exempt: Vec<Prefix>,
@@ -55,7 +55,7 @@ impl GuardConfig {
         self
     }
 
-    /// With so many [bytes of replies per second](Self::total_bytes_per_s) to everybody together.
+    /// With so many [bytes of replies per second](Self::total_bytes_per_s) to everyone together.
     #[must_use]
     pub fn total_bytes_per_s(mut self, bytes: u32) -> Self {
         self.total_bytes_per_s = bytes;
@@ -88,7 +88,7 @@ pub enum DropReason {
     PrefixPackets,
     /// The prefix was sent more bytes than its share.
     PrefixBytes,
-    /// Everybody together was sent more bytes than the quota.
+    /// Everyone together was sent more bytes than the quota.
     TotalBytes,
 }
 
@@ -112,7 +112,7 @@ const TAG_SITE: u32 = 2;
 
 /// Decides which queries are answered, in memory that has a bound.
 ///
-/// Source addresses of UDP are easily forged. So each prefix, and everybody together, has a budget of reply bytes that
+/// Source addresses of UDP are easily forged. So each prefix, and everyone together, has a budget of reply bytes that
 /// bounds what this node can be made to throw at a victim, and each prefix has a budget of queries that bounds the work
 /// it can cause. Token buckets live in a set-associative table under a keyed hash. A bucket that filled up again is as
 /// good as none; when a set has no such place, the table doubles, and at its largest the fullest bucket goes, because
@@ -380,8 +380,8 @@ mod tests {
         admitted
     }
 
-    /// Floods from `flooder` at 50,000 queries a second for `seconds`, with one honest query a second from each of 256
-    /// other prefixes. Returns the bytes sent to the flooder and the share of honest queries answered.
+    /// Floods from `flooder` at 50,000 queries per second for `seconds`, with one honest query a second from each of
+    /// 256 other prefixes. Returns the bytes sent to the flooder and the share of honest queries answered.
     fn flood(guard: &mut Guard, start: Instant, seconds: u64, flooder: impl Fn(u64) -> SocketAddr) -> (usize, f64) {
         let (mut bytes, mut honest, mut answered) = (0, 0u32, 0u32);
         for tick in 0..seconds * 50_000 {

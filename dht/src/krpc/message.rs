@@ -71,7 +71,7 @@ pub enum Method<'a> {
     GetPeers {
         /// The torrent.
         info_hash: InfoHash,
-        /// Seeds are of no use to the sender (BEP 33).
+        /// Seeds are useless to the sender (BEP 33).
         noseed: bool,
         /// The sender wants bloom filters of the swarm (BEP 33).
         scrape: bool,

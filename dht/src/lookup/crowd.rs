@@ -15,13 +15,13 @@ use crate::{Contact, Distance};
 const CROWD_MIN: f64 = 6.0;
 /// Nodes within the reach, by its definition.
 const REACH_NODES: f64 = 8.0;
-/// Everybody within this many times the reach is asked: who lives there has a bucket for the target's neighbourhood that
+/// Everyone within this many times the reach is asked: who lives there has a bucket for the target's neighbourhood that
 /// holds honest nodes besides the crowd. With twice as many, the queries grow by half, and hardly more is found.
 const ASKED_REACHES: f64 = 4.0;
-/// Everybody found within this many times the reach is told: the eighth honest node may be farther than expected, and
+/// Everyone found within this many times the reach is told: the eighth honest node may be farther than expected, and
 /// the size of the network is an estimate.
 const TOLD_REACHES: f64 = 2.0;
-/// And, where fewer live there, so many of the next, as many as are to be expected there.
+/// And, where fewer live there, this many of the next, as many as are to be expected there.
 const AROUND_MIN: usize = 16;
 /// Bits behind those of the reach from where on no honest node is to be expected: the sixteenth part of it has half a
 /// node. All that is nearer counts as one level.
@@ -91,7 +91,7 @@ impl CrowdSearch {
         })
     }
 
-    /// Whether everybody as near as this is to be asked.
+    /// Whether everyone as near as this is to be asked.
     pub(super) fn covers(&self, candidate: &Candidate) -> bool {
         candidate.distance <= self.within
     }

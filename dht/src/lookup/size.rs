@@ -14,7 +14,7 @@ const NODES_MIN: usize = 8;
 /// Share of the nearest nodes that a lookup finds: the others' answers are lost, or nobody who was asked knew them. As
 /// measured with half of all contacts dead and 2 % loss (testnet/README.md).
 const FOUND_SHARE: f64 = 0.92;
-/// A lookup that says so many times more or less than the one in the middle says nothing: where the eighth node is by
+/// A lookup that says this many times more or less than the one in the middle says nothing: where the eighth node is by
 /// chance, it is within this in all but one of ten thousand. Targets with a crowd around them are outside, and lookups
 /// that did not get near their target.
 const OUTLIER: f64 = 4.0;

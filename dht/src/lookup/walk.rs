@@ -17,7 +17,7 @@ const NEARER_FLYING_MAX: usize = 6;
 /// What a query under way counts where an answer counts `ANSWER_WEIGHT`: of those asked, about as many answer.
 const FLYING_WEIGHT: usize = 2;
 const ANSWER_WEIGHT: usize = 5;
-/// Candidates that are kept; farther ones are of no use.
+/// Candidates that are kept; farther ones are useless.
 const CANDIDATES_MAX: usize = 192;
 /// Queries, however crowded the target is made to look: for a crowd of 64, those around it, asked twice, and the dead
 /// among them, about 230 are enough.
@@ -215,7 +215,7 @@ impl Lookup {
         self.change(addr, State::stalled);
     }
 
-    /// A node is silent for so long that few answers are still to come.
+    /// A node is silent for this long that few answers are still to come.
     pub(crate) fn handle_given_up(&mut self, addr: SocketAddr) {
         self.change(addr, State::given_up);
     }
@@ -275,8 +275,9 @@ impl Lookup {
     }
 
     /// The nodes that are to hold what the target names, nearest first: the closest, others as near as those, and where
-    /// that is a shares, everybody within the distance at which the eighth is to be expected, and for a larger shares those
-    /// around it, a limited number of each level: so a shares does not keep it from the others that the lookup found.
+    /// that is a shares, everyone within the distance at which the eighth is to be expected, and for a larger shares
+    /// those around it, a limited number of each level: so a shares does not keep it from the others that the lookup
+    /// found.
     pub(crate) fn holders(&self) -> impl Iterator<Item = (Contact, Option<&[u8]>)> {
         let last = self.closest().last().map(|(contact, _)| self.target.distance(&contact.id));
         let reach = self.crowd.as_ref().map(CrowdSearch::within).or(self.reach);

@@ -89,7 +89,7 @@ impl Node {
         self.go_on_without(now, silence, transaction);
     }
 
-    /// Lets what a query was sent for go on without its answer.
+    /// Lets what a query was sent for continue without its answer.
     pub(super) fn go_on_without(&mut self, now: Instant, silence: Silence, transaction: &Transaction) {
         match transaction.purpose {
             Purpose::Lookup(operation) => {

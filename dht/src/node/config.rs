@@ -70,14 +70,14 @@ impl NodeConfig {
         self
     }
 
-    /// With so many bytes a socket for [peers](Self::peer_store_bytes).
+    /// With this many bytes a socket for [peers](Self::peer_store_bytes).
     #[must_use]
     pub fn peer_store_bytes(mut self, bytes: usize) -> Self {
         self.peer_store_bytes = bytes;
         self
     }
 
-    /// With so many bytes a socket for [items](Self::item_store_bytes).
+    /// With this many bytes a socket for [items](Self::item_store_bytes).
     #[must_use]
     pub fn item_store_bytes(mut self, bytes: usize) -> Self {
         self.item_store_bytes = bytes;

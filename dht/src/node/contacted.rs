@@ -1,4 +1,4 @@
-//! Whom this node sent something lately.
+//! Whom this node sent something recently.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;

@@ -52,7 +52,7 @@ impl Health {
         self.unanswered
     }
 
-    /// Whether it is time to ask somebody only to see whether there is an answer. It counts as done.
+    /// Whether it is time to ask someone only to see whether there is an answer. It counts as done.
     pub(super) fn is_look_due(&mut self, now: Instant) -> bool {
         let Some(heard_at) = self.heard_at else { return false };
         let is_quiet = now.saturating_duration_since(heard_at) >= QUIET_MAX;

@@ -23,8 +23,8 @@ const SEARCH_BITS_MAX: u32 = 8;
 const SAVED_MAX: usize = 200;
 
 impl Node {
-    /// Addresses to begin with, as the user or the program names them. They are asked for ever, ever less often, until
-    /// somebody answers, and are never in the table.
+    /// Addresses to begin with, as the user or the program names them. They are asked forever, ever less often, until
+    /// someone answers, and are never in the table.
     pub fn add_bootstrap(&mut self, now: Instant, addrs: &[SocketAddr]) {
         for addr in addrs {
             let family = Family::of(*addr);
@@ -139,7 +139,7 @@ impl Node {
         self.start_lookup(now, target.into(), Kind::Table, None);
     }
 
-    /// Asks somebody who answered before, or a router, while it is in doubt whether the network is there.
+    /// Asks someone who answered before, or a router, while it is in doubt whether the network is there.
     fn look_for_answer(&mut self, now: Instant, socket: SocketIndex) {
         let state = &mut self.sockets[socket.0];
         if !state.health.is_look_due(now) {

@@ -57,7 +57,7 @@ pub struct Node {
     sockets: Vec<SocketState>,
     transactions: Transactions,
     endpoints: Endpoints,
-    /// When lookups go on that may have stopped because there was no room for another endpoint.
+    /// When lookups continue that may have stopped because there was no room for another endpoint.
     room_at: Option<Instant>,
     operations: BTreeMap<OperationId, Operation>,
     operation_next: u64,
@@ -66,7 +66,7 @@ pub struct Node {
     /// Which nodes are not to be asked for samples yet.
     sampled: SampleIntervals,
     outputs: VecDeque<Pending>,
-    /// The bytes of the datagrams in `outputs`; begun anew whenever that is drained.
+    /// The bytes of the datagrams in `outputs`; begun again whenever that is drained.
     payloads: Vec<u8>,
     scratch: Scratch,
     next_maintenance: Instant,
@@ -137,7 +137,7 @@ impl Node {
         }
     }
 
-    /// What is to be done next. Drain it after every `handle_*` and every command.
+    /// What to do next. Drain it after every `handle_*` and every command.
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
         match self.outputs.pop_front() {
             Some(Pending::Event(event)) => Some(Output::Event(event)),
@@ -212,7 +212,7 @@ impl Node {
         states.max_by_key(rank).unwrap_or(RouterState::NoSocket)
     }
 
-    /// The node's ids, one a socket.
+    /// The node's ids, one per socket.
     pub fn node_ids(&self) -> Vec<NodeId> {
         self.sockets.iter().map(|state| state.table.own_id()).collect()
     }

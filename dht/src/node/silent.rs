@@ -1,4 +1,4 @@
-//! Nodes that left a query unanswered lately.
+//! Nodes that left a query unanswered recently.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

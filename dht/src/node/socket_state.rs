@@ -54,7 +54,7 @@ pub(super) struct SocketState {
     /// Contacts of an earlier session, not verified in this one.
     pub(super) saved: Vec<Contact>,
     pub(super) health: Health,
-    /// Who left a query unanswered lately. Lookups pass them over.
+    /// Who left a query unanswered recently. Lookups pass them over.
     pub(super) silent: SilentNodes,
     /// Where lookups for the latest targets ended.
     pub(super) nearest: NearestCache,
@@ -128,7 +128,7 @@ impl SocketState {
         self.bootstraps = 0;
     }
 
-    /// Answers come again after an outage: who is there has to be found out anew.
+    /// Answers come again after an outage: who is there must be found out again.
     pub(super) fn bootstrap_after_outage(&mut self, now: Instant) {
         self.bootstrap_now(now);
         self.quick_bootstraps = BOOTSTRAP_QUICK;

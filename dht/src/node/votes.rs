@@ -20,7 +20,7 @@ pub(crate) struct Votes {
 }
 
 impl Votes {
-    /// A node says what it sees. Returns the address when it is settled anew.
+    /// A node says what it sees. Returns the address when it is settled again.
     pub(crate) fn handle_vote(&mut self, from: IpAddr, seen: SocketAddr) -> Option<SocketAddr> {
         self.count += 1;
         self.by_network.insert(Network::site(from), (self.count, seen));

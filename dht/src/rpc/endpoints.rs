@@ -34,7 +34,7 @@ impl Default for EndpointBudget {
 }
 
 /// Milliseconds of the counter's own clock, which take a quarter of an [`Instant`]'s room. After seven weeks it begins
-/// anew; moments that matter are a minute old at most.
+/// again; moments that matter are a minute old at most.
 type Moment = u32;
 
 /// Keeps count of the endpoints.

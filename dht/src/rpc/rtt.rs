@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A query counts as stalled after this while round-trip times are not known, and at the latest: somebody else may well
-/// be nearer, and whoever is far from everybody loses less by a few queries more than by waiting.
+/// A query counts as stalled after this while round-trip times are not known, and at the latest: someone else may well
+/// be nearer, and whoever is far from everyone loses less by a few queries more than by waiting.
 pub(crate) const STALL_MAX: Duration = Duration::from_millis(250);
 /// The earliest: below, a busy host's delays would count as silence.
 const STALL_MIN: Duration = Duration::from_millis(100);
@@ -50,8 +50,9 @@ impl Rtts {
         self.sorted.insert(at, rtt);
     }
 
-    /// After this much silence another is asked: 85 of 100 answers come before it, unless all take long. To free the slots of
-    /// the slower ones costs few queries, and most of those who are silent for so long will not answer at all.
+    /// After this much silence another is asked: 85 of 100 answers come before it, unless all take long. To free the
+    /// slots of the slower ones costs few queries, and most of those who are silent for this long will not answer at
+    /// all.
     pub(crate) fn stall_time(&self) -> Duration {
         self.percentile(STALL_PERCENTILE).map_or(STALL_MAX, |rtt| rtt.clamp(STALL_MIN, STALL_MAX))
     }
@@ -62,14 +63,15 @@ impl Rtts {
         self.percentile(STALL_PERCENTILE).map_or(PATIENCE_START, patience)
     }
 
-    /// How many queries of a lookup may be under way, in percent of the usual number, 100 to 250. A lookup is a number of
-    /// steps one after another, each as long as a round trip: whoever is far from everybody takes fewer and wider ones.
+    /// How many queries of a lookup may be under way, in percent of the usual number, 100 to 250. A lookup is a number
+    /// of steps one after another, each as long as a round trip: whoever is far from everyone takes fewer and wider
+    /// ones.
     pub(crate) fn width(&self) -> usize {
         let percent = |rtt: Duration| 100 * rtt.as_millis() as usize / USUAL_RTT_MS;
         self.percentile(50).map_or(100, |rtt| percent(rtt).clamp(100, WIDTH_MAX))
     }
 
-    /// The time that so many of a hundred answers take at most; `None` while too few came.
+    /// The time that this many of a hundred answers take at most; `None` while too few came.
     fn percentile(&self, percent: usize) -> Option<Duration> {
         let rtt = self.sorted.get(self.sorted.len() * percent / 100).filter(|_| self.sorted.len() >= RTTS_MIN)?;
         Some(Duration::from_millis((*rtt).into()))

@@ -35,7 +35,7 @@ pub(crate) enum Purpose {
     Store(OperationId),
     /// What a node has, that was told to store something twice and refused: the first time may have worked.
     Stored(OperationId),
-    /// A ping that somebody asked for.
+    /// A ping that someone asked for.
     Ping(OperationId),
     /// The samples of one node.
     Sample(OperationId),

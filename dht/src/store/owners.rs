@@ -55,7 +55,7 @@ impl<K: Clone> Owners<K> {
         self.groups[usize::from(owner.0)].used
     }
 
-    /// What everybody has together.
+    /// What everyone has together.
     pub(crate) fn total(&self) -> usize {
         self.total
     }

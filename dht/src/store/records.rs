@@ -154,7 +154,7 @@ impl<Ip: Copy + Into<IpAddr>> Records<Ip> {
         count > 0
     }
 
-    /// Adds a record; there have to be fewer than [`Records::SWARM_MAX`] of its swarm and [`RECORDS_MAX`] of all.
+    /// Adds a record; there must be fewer than [`Records::SWARM_MAX`] of its swarm and [`RECORDS_MAX`] of all.
     pub(super) fn insert(&mut self, record: Record<Ip>) {
         self.swarms += usize::from(self.find(&record.info_hash).0 == 0);
         let (part, whole) = Self::LAYOUT.index_full;

@@ -12,10 +12,10 @@ pub const TOKEN_EPOCH: Duration = Duration::from_secs(300);
 /// Epochs before the current one whose tokens are accepted, so that a token lives at least ten minutes.
 const EPOCHS_BACK: u64 = 2;
 
-/// A write token as it goes over the wire: eight bytes, opaque to everybody else.
+/// A write token as it goes over the wire: eight bytes, opaque to everyone else.
 pub type Token = [u8; 8];
 
-/// Issues and verifies the tokens that prove that somebody who announces or puts does receive at its address (BEP 5).
+/// Issues and verifies the tokens that prove that someone who announces or puts does receive at its address (BEP 5).
 ///
 /// A token is a keyed MAC (SipHash-2-4) over the requester's address, the target and the epoch: nothing is stored for
 /// it, and without the key none can be forged or carried over to another address or target.

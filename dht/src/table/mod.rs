@@ -143,7 +143,7 @@ impl Table {
         }
     }
 
-    /// Whether somebody answers at an address under changing ids: it could take a place for each. The contact that it
+    /// Whether someone answers at an address under changing ids: it could take a place for each. The contact that it
     /// was is gone then.
     fn is_fickle(&mut self, now_s: u32, contact: &Contact) -> bool {
         let other = self.records().find(|record| record.addr() == contact.addr && record.id != contact.id);
@@ -287,7 +287,7 @@ impl Table {
         }
     }
 
-    /// Sorts every contact anew around another own id.
+    /// Sorts every contact again around another own id.
     pub(crate) fn rebase(&mut self, own_id: NodeId) {
         let buckets = std::mem::take(&mut self.buckets);
         self.own_id = own_id;

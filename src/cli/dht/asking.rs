@@ -143,7 +143,7 @@ impl SocketArgs {
 /// What is waited for before the question is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// An answer of somebody, who is asked until it comes.
+    /// An answer of someone, who is asked until it comes.
     UntilReady,
     No,
 }

@@ -65,7 +65,7 @@ pub(super) async fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(addr).await
 }
 
-/// Answers requests for ever: `page` makes the answer to a path.
+/// Answers requests forever: `page` makes the answer to a path.
 pub(super) async fn serve<F>(listener: TcpListener, page: impl Fn(String) -> F + Clone + Send + Sync + 'static)
 where
     F: Future<Output = Page> + Send + 'static,

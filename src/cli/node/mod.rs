@@ -1,4 +1,4 @@
-//! `magnes node`: a DHT node that others begin with, as an operator runs it.
+//! `magnes node`: a DHT node that others bootstrap from, as an operator runs it.
 //!
 //! Deliberately absent: any rule of the DHT, which is the library's, and any state beside what the library keeps.
 #![allow(

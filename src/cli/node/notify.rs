@@ -39,7 +39,7 @@ impl Manager {
         self.tell("STOPPING=1");
     }
 
-    /// Whether somebody listens.
+    /// Whether someone listens.
     pub(super) fn is_there(&self) -> bool {
         #[cfg(unix)]
         return self.socket.is_some();

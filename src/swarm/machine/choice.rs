@@ -22,8 +22,8 @@ impl<'a> Choice<'a> {
         Self { ours: claimant(peer_id), peers, rivals: OnceCell::new() }
     }
 
-    /// Whether so few pieces may be started that all are probably on their way to somebody, when each of us has so many under
-    /// way at once. Asking a seed for one of them would be asking for a second copy.
+    /// Whether so few pieces may be started that all are probably on their way to someone, when each of us has so many
+    /// under way at once. Asking a seed for one of them would be asking for a second copy.
     pub(super) fn are_last(&self, startable: usize, under_way: usize) -> bool {
         startable <= under_way * self.rivals().len()
     }

@@ -11,13 +11,14 @@ use crate::swarm::peer::{Peer, PeerPieces};
 use crate::swarm::pieces::Pieces;
 use crate::wire::{ALLOWED_FAST_COUNT, METADATA_PIECE_LEN, Message, PeerHello, allowed_fast_set};
 
-/// A peer may ask for the metadata so many times over.
+/// A peer may ask for the metadata this many times over.
 const METADATA_TIMES_MAX: u32 = 3;
 /// Metadata requests of one peer, at least.
 const METADATA_REQUESTS_MIN: u32 = 32;
-/// A choked peer gets each piece that it is allowed so many times over: once, and once more should the first copy be lost.
+/// A choked peer gets each piece that it is allowed this many times over: once, and once more should the first copy be
+/// lost.
 const ALLOWED_FAST_TIMES: u64 = 2;
-/// A connection that lasted so long was of use to somebody, if only to hear of pieces.
+/// A connection that lasted so long was of use to someone, if only to hear of pieces.
 const LONG: Duration = Duration::from_secs(60);
 /// Connections whose address is remembered, for blame.
 const SENDERS_MAX: usize = 4096;
@@ -34,7 +35,7 @@ impl Swarm {
         self.dial(now);
     }
 
-    /// Somebody connected to us. `None`: there is no room, or the address is banned; the connection is to be closed.
+    /// A peer connected to us. `None`: there is no room, or the address is banned; the connection is to be closed.
     pub fn handle_incoming(&mut self, now: Instant, addr: SocketAddr) -> Option<PeerKey> {
         if self.paused || self.candidates.is_banned(&addr) {
             return None;
@@ -87,8 +88,8 @@ impl Swarm {
         self.dial(now);
     }
 
-    /// The storage is open and these pieces are in it. From here on the torrent downloads and serves.
-    /// `wanted` limits what is fetched; what we have beyond it is served all the same.
+    /// The storage is open and these pieces are in it. From now on the torrent downloads and serves. `wanted` limits
+    /// what is fetched; what we have beyond it is served all the same.
     pub fn handle_opened(&mut self, now: Instant, geometry: Geometry, have: Bitfield, wanted: Option<Bitfield>) {
         let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
         let wanted = wanted.unwrap_or_else(|| Bitfield::full(geometry.piece_count()));

@@ -167,7 +167,7 @@ impl Swarm {
         }
     }
 
-    /// Asks everybody who may have room: something became free.
+    /// Asks everyone who may have room: something became free.
     pub(super) fn ask_all(&mut self, now: Instant) {
         let willing = |peer: &&Peer| {
             let open = !peer.they_choke || !peer.allowed_by_them.is_empty();

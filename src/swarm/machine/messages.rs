@@ -22,7 +22,7 @@ pub(super) struct Turn {
 }
 
 impl Swarm {
-    /// A run of messages of one peer, in their order.
+    /// A run of messages of one peer, in order.
     pub fn handle_messages(&mut self, now: Instant, key: PeerKey, messages: Vec<Message>) {
         let mut turn = Turn::default();
         for message in messages {
@@ -48,7 +48,7 @@ impl Swarm {
         self.pump(key);
     }
 
-    /// Counts a message that is of no use against the peer's budget; closes a peer that floods us.
+    /// Counts a message that is useless against the peer's budget; closes a peer that floods us.
     pub(super) fn charge(&mut self, now: Instant, key: PeerKey, cost: u32) {
         if self.peers.get_mut(&key).is_some_and(|peer| !peer.flood.charge(now, cost)) {
             self.close(now, key, CloseReason::Flood);
@@ -225,8 +225,8 @@ impl Swarm {
         }
     }
 
-    /// Tells the peer whether we will download, when that changed (BEP 21): it may not have heard of every piece of ours, as
-    /// those that it had itself were not told, and could not know that we are of no use to each other.
+    /// Tells the peer whether we will download, when that changed (BEP 21): it may not have heard of every piece of
+    /// ours, as those that it had itself were not told, and could not know that we are useless to each other.
     pub(super) fn tell_upload_only(&mut self, key: PeerKey) {
         let upload_only = self.is_complete();
         let Some(peer) = self.peers.get_mut(&key) else { return };

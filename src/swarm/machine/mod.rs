@@ -78,7 +78,7 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// A torrent without storage: it fetches the metadata if `config` has none, and goes on with
+    /// A torrent without storage: it fetches the metadata if `config` has none, and continues with
     /// [`Swarm::handle_opened`].
     pub fn new(config: SwarmConfig, seed: [u8; 32], now: Instant) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl Swarm {
         }
     }
 
-    /// What is to be done next. Drain it after every `handle_*`.
+    /// What to do next. Drain it after every `handle_*`.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -227,7 +227,7 @@ impl Swarm {
         }
     }
 
-    /// What the torrent may use from here on. What it uses beyond that is given back as it becomes free; connections are
+    /// What the torrent may use from now on. What it uses beyond that is given back as it becomes free; connections are
     /// closed one by one.
     pub fn set_granted(&mut self, now: Instant, granted: Amounts) {
         let before = std::mem::replace(&mut self.granted, granted.zip(self.config.limits(), u64::min));
@@ -295,7 +295,7 @@ impl Swarm {
         }
     }
 
-    /// Goes on after [`Swarm::pause`].
+    /// Continues after [`Swarm::pause`].
     pub fn resume(&mut self, now: Instant) {
         if std::mem::replace(&mut self.paused, false) {
             self.next_tick = now;

@@ -12,7 +12,7 @@ use crate::swarm::peer::Peer;
 const PER_ADDRESS_MAX: usize = 8;
 /// Who neither has nor wants anything gives way after this long: newcomers have that time to say what they have.
 const USELESS_AFTER: Duration = Duration::from_secs(10);
-/// Who could ask, or be asked, and has exchanged nothing for so long gives way too.
+/// Who could ask, or be asked, and has exchanged nothing for this long gives way too.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
 impl Swarm {

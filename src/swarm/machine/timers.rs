@@ -9,7 +9,7 @@ use crate::wire::Message;
 
 /// How often rates and depths are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// A peer that sends nothing for so long is snubbed: it gets only the optimistic slot (Cohen 2003, "anti-snubbing").
+/// A peer that sends nothing for this long is snubbed: it gets only the optimistic slot (Cohen 2003, "anti-snubbing").
 const SNUB: Duration = Duration::from_secs(60);
 /// A tick that comes so late is the first after the process stood still (a suspended laptop): nobody's silence counts then.
 const STANDSTILL: Duration = Duration::from_secs(5);

@@ -16,12 +16,13 @@ use crate::wire::{Message, REQUEST_LEN_MAX};
 const CANCELLED_MAX: usize = 256;
 /// Who is unchoked and wants something asks for it within this time.
 const ASKS_WITHIN: Duration = Duration::from_secs(2);
-/// While nothing is sent to anybody for so long, peers that do not read keep nobody from a slot.
+/// While nothing is sent to anybody for this long, peers that do not read keep nobody from a slot.
 const LINE_IDLE_AFTER: Duration = Duration::from_secs(3);
 /// Who was sent so much reads: the sockets of both sides never take in as much before one reads (Linux: 4 MiB to send). That
 /// its socket takes nothing for seconds says only that it, or our line, is slow.
 const READS_AFTER: u64 = 6 * 1024 * 1024;
-/// A shorter request is served and counts as of no use: the convention is 16 KiB, and each one costs us as much as a block.
+/// A shorter request is served and counts as useless: the convention is 16 KiB, and each one costs us as much as a
+/// block.
 const TINY_LEN: u32 = 4 * 1024;
 
 impl Swarm {
@@ -145,7 +146,7 @@ impl Swarm {
         }
     }
 
-    /// Reads for everybody who waits: there was no room for all.
+    /// Reads for everyone who waits: there was no room for all.
     pub(super) fn pump_all(&mut self) {
         let waits = |peer: &&Peer| !peer.serves.waiting.is_empty();
         let keys: Vec<PeerKey> = self.peers.iter().filter(|(_, peer)| waits(peer)).map(|(key, _)| *key).collect();
@@ -270,7 +271,7 @@ mod tests {
     use crate::wire::Features;
     use crate::wire::PeerHello;
 
-    /// A seed of one piece of so many blocks, and a peer that is connected to it.
+    /// A seed of one piece of this many blocks, and a peer that is connected to it.
     fn seed_and_peer(now: Instant, blocks: u32) -> (Swarm, PeerKey) {
         let config = SwarmConfig {
             info_raw: Some(Bytes::new()),

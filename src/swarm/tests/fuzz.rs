@@ -4,7 +4,7 @@
 //! `MAGNES_FUZZ_RUNS=1000000 cargo test --profile fuzz --lib swarm::tests::fuzz`
 //!
 //! After every step the machine's invariants hold, and with them the bounds on what a peer can make it keep. In one of
-//! [`COMPLETED_ONE_IN`] conversations an honest seed comes, the others go on, and the download completes.
+//! [`COMPLETED_ONE_IN`] conversations an honest seed comes, the others continue, and the download completes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ use crate::wire::{ExtendedHandshake, Features, METADATA_PIECE_LEN, Message, Meta
 const RUNS: u64 = 1000;
 const STEPS_MAX: u32 = 40;
 const PEERS_MAX: u32 = 50;
-/// One in so many conversations goes on until an honest seed has given everything.
+/// One in so many conversations continues until an honest seed has given everything.
 const COMPLETED_ONE_IN: u64 = 16;
 /// How long that may take, whatever the others do.
 const COMPLETED_WITHIN: Duration = Duration::from_secs(30 * 60);
@@ -461,7 +461,7 @@ impl World {
         }
     }
 
-    /// An honest seed comes, and comes again when it is closed. The others go on as before.
+    /// An honest seed comes, and comes again when it is closed. The others continue as before.
     fn complete(&mut self) {
         let end = self.now + COMPLETED_WITHIN;
         let mut honest = None;

@@ -16,7 +16,7 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    /// So many pieces of so many KiB. No two blocks are alike.
+    /// This many pieces of so many KiB. No two blocks are alike.
     pub(super) fn new(piece_count: u64, piece_kib: u64) -> Self {
         let geometry = Geometry::new(piece_count * piece_kib * 1024, piece_kib * 1024).unwrap();
         let mut bytes = vec![0; geometry.total_len() as usize];

@@ -106,7 +106,7 @@ impl Files {
         self.answers(now, Answer::Resumed(resumed));
     }
 
-    /// Looks at the files: what was kept is believed, what else is within a file has to be checked.
+    /// Looks at the files: what was kept is believed, what else is within a file must be checked.
     pub(super) fn survey(&mut self, now: Instant, info: Arc<Info>, selection: Option<FileSelection>) {
         let mut layout = Layout::new(Path::new(FOLDER), info.clone());
         let wanted = selection.map(|selection| layout.select(&selection)).transpose();

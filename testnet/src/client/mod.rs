@@ -44,7 +44,7 @@ pub struct ClientConfig {
     pub disk_latency: Duration,
     /// How it stands towards others, besides what its torrent decides.
     pub manners: Manners,
-    /// The invariants of its machines are checked after every so many of its steps.
+    /// The invariants of its machines are checked after every this many of its steps.
     pub check_every: u64,
     /// Repeats it.
     pub seed: u64,
@@ -327,7 +327,7 @@ impl Client {
     }
 }
 
-/// What is to be done.
+/// What to do.
 impl Client {
     /// Does what the machines say.
     fn carry_out(&mut self, now: Instant, out: &mut Vec<Datagram>) {

@@ -11,7 +11,7 @@ pub enum Vice {
     /// None.
     #[default]
     Honest,
-    /// Every so many blocks it sends, one is wrong.
+    /// Every this many blocks it sends, one is wrong.
     CorruptsOneIn(u64),
     /// The metadata it sends are wrong.
     LiesAboutMetadata,
@@ -23,7 +23,7 @@ pub enum Vice {
     RejectsPiece(u32),
     /// It never answers a request.
     Mute,
-    /// It keeps so many requests, and drops the others without a word or with a reject.
+    /// It keeps this many requests, and drops the others without a word or with a reject.
     Keeps {
         /// How many.
         requests: usize,

@@ -143,7 +143,7 @@ impl<H: Host> World<H> {
         result
     }
 
-    /// Goes on to the next thing that happens until `end`, then lets the time be `end`.
+    /// Continues to the next thing that happens until `end`, then lets the time be `end`.
     pub fn run_until(&mut self, end: Instant) {
         while self.queue.next_at().is_some_and(|at| at <= end) {
             self.step();
@@ -151,7 +151,7 @@ impl<H: Host> World<H> {
         self.now = self.now.max(end);
     }
 
-    /// Goes on until `is_done` says so of a host, for at most `limit`. Returns whether it did.
+    /// Continues until `is_done` says so of a host, for at most `limit`. Returns whether it did.
     pub fn run_until_host(&mut self, index: HostIndex, limit: Duration, is_done: impl Fn(&H) -> bool) -> bool {
         let end = self.now + limit;
         while !is_done(&self.hosts[index.0].host) {
@@ -163,7 +163,7 @@ impl<H: Host> World<H> {
         true
     }
 
-    /// Goes on to the next thing that happens, if that is by `end`; otherwise lets the time be `end`. Returns whether
+    /// Continues to the next thing that happens, if that is by `end`; otherwise lets the time be `end`. Returns whether
     /// something happened.
     pub fn step_before(&mut self, end: Instant) -> bool {
         let happens = self.queue.next_at().is_some_and(|at| at <= end);

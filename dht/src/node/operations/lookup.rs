@@ -15,7 +15,7 @@ use crate::node::socket_state::SocketState;
 use crate::rpc::{Purpose, Silence};
 use crate::{Contact, Family, Target};
 
-/// How long a lookup waits for somebody to ask before it ends empty.
+/// How long a lookup waits for someone to ask before it ends empty.
 const STARVING_MAX: Duration = Duration::from_secs(10);
 /// Contacts that a lookup begins with.
 const START_CONTACTS: usize = 16;
@@ -103,7 +103,7 @@ impl Node {
         step
     }
 
-    /// Lets lookups go on that had to wait because too many endpoints were new.
+    /// Lets lookups continue that had to wait because too many endpoints were new.
     pub(in crate::node) fn go_on_after_waiting(&mut self, now: Instant) {
         if self.room_at.is_none_or(|room_at| room_at > now) {
             return;
@@ -116,7 +116,7 @@ impl Node {
         }
     }
 
-    /// Tells a step of a lookup, if somebody wants to know.
+    /// Tells a step of a lookup, if someone wants to know.
     fn tell_hop(&mut self, operation: OperationId, addr: SocketAddr, hop: Hop) {
         if let Some(Operation::Lookup { kind: Kind::Trace(_), .. }) = self.operations.get(&operation) {
             self.tell(Event::Hop { operation, addr, hop });

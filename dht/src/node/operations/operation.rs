@@ -56,7 +56,7 @@ pub(in crate::node) struct Store {
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) id: NodeId,
-    /// What it has to be told with, until it was told again.
+    /// What it must be told with, until it was told again.
     pub(super) token: Option<Box<[u8]>>,
 }
 

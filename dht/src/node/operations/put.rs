@@ -75,9 +75,9 @@ impl Put {
         response.seq == self.item.seq() && response.value == Some(self.item.value())
     }
 
-    /// The query that stores the item at a node; `again` after its silence, with a field that some nodes want. `cas` is left
-    /// out where nothing is stored (BEP 44). Where the version that it expects is stored at some nodes, the others are to
-    /// replace older ones too: refusing, they would go on handing them out.
+    /// The query that stores the item at a node; `again` after its silence, with a field that some nodes want. `cas` is
+    /// left out where nothing is stored (BEP 44). Where the version that it expects is stored at some nodes, the others
+    /// are to replace older ones too: refusing, they would continue handing them out.
     pub(super) fn method<'a>(&'a self, node: (SocketIndex, SocketAddr), token: &'a [u8], again: bool) -> Method<'a> {
         let is_stored = |cas: i64| self.stored.values().any(|stored| *stored == cas);
         let cas = self.cas.zip(self.stored.get(&node).copied()).map(|(cas, stored)| match is_stored(cas) {
