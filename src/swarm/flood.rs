@@ -1,10 +1,10 @@
-//! What a peer may send that is useless to anybody.
+//! How much of what a peer sends may be useless.
 
 use std::time::{Duration, Instant};
 
 use crate::wire::Message;
 
-/// Messages useless that one peer may send in a burst: more than an honest one sends whose requests crossed a choke, or
+/// Useless messages that one peer may send in a burst: more than an honest one sends whose requests crossed a choke, or
 /// whose blocks crossed cancels. And those that it may send each second.
 const USELESS: (u32, u32) = (4000, 100);
 /// Blocks that choked peers are served in a burst, all together, and each second (BEP 6): 16 MiB, and 1 MiB/s.
@@ -77,8 +77,14 @@ pub(super) fn cost(message: &Message) -> u32 {
 
 /// What a metadata piece costs that nobody asked for, or a request for one beyond what a peer may have.
 pub(super) const METADATA_UNWANTED: u32 = 10;
-/// What each further word about all pieces costs: it is counted piece by piece.
+/// What each further `have all` and `have none` costs: nobody has reason for a second one.
 pub(super) const PIECES_AGAIN: u32 = 500;
+
+/// What each further bitfield costs. aria2 sends one in place of many `have`s as soon as it is shorter than they, several
+/// a second on a fast line; it is counted piece by piece.
+pub(super) fn bitfield_again(pieces: u32) -> u32 {
+    (pieces / 200).max(10)
+}
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests begin somewhere in time")]

@@ -68,7 +68,7 @@ impl Swarm {
             Message::Have(piece) => self.handle_have(now, key, piece),
             Message::Bitfield(bytes) => self.handle_bitfield(now, key, bytes),
             Message::HaveAll => self.handle_have_all(now, key),
-            Message::HaveNone => self.note_told_pieces(now, key),
+            Message::HaveNone => self.note_told_pieces(now, key, flood::PIECES_AGAIN),
             Message::KeepAlive | Message::Unknown | Message::Piece { .. } => {}
             Message::Request(block) => self.handle_request(now, key, block),
             Message::Cancel(block) => self.handle_cancel(now, key, block, turn),
@@ -139,16 +139,17 @@ impl Swarm {
         self.close_if_useless(now, key);
     }
 
-    /// A peer says once which pieces it has, as its first message (BEP 3); each further time costs it.
-    fn note_told_pieces(&mut self, now: Instant, key: PeerKey) {
+    /// A peer says once which pieces it has, as its first message (BEP 3); each further time costs it so much.
+    fn note_told_pieces(&mut self, now: Instant, key: PeerKey, cost: u32) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if std::mem::replace(&mut peer.told_pieces, true) {
-            self.charge(now, key, flood::PIECES_AGAIN);
+            self.charge(now, key, cost);
         }
     }
 
     fn handle_bitfield(&mut self, now: Instant, key: PeerKey, bytes: bytes::Bytes) {
-        self.note_told_pieces(now, key);
+        let pieces = self.pieces.as_ref().map_or(0, |pieces| pieces.geometry().piece_count());
+        self.note_told_pieces(now, key, flood::bitfield_again(pieces));
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(pieces) = &self.pieces else {
             if let PeerPieces::Early(early) = &mut peer.pieces {
@@ -163,7 +164,7 @@ impl Swarm {
     }
 
     fn handle_have_all(&mut self, now: Instant, key: PeerKey) {
-        self.note_told_pieces(now, key);
+        self.note_told_pieces(now, key, flood::PIECES_AGAIN);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         match &mut peer.pieces {
             PeerPieces::Early(early) if self.pieces.is_none() => early.all = true,

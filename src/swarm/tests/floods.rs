@@ -139,8 +139,26 @@ fn messages_that_say_nothing_end_the_connection_of_whoever_floods() {
         flooded().assert_closed(80, |_| Message::ExtendedHandshake(ExtendedHandshake::default()));
         flooded().assert_closed(9, |_| Message::HaveNone);
         let bitfield = Bytes::from(vec![0x80, 0, 0, 0, 0, 0, 0, 0]);
-        flooded().assert_closed(9, |_| Message::Bitfield(bitfield.clone()));
+        flooded().assert_closed(400, |_| Message::Bitfield(bitfield.clone()));
+        if leecher {
+            flooded().assert_closed(9, |_| Message::HaveAll);
+        }
     }
+}
+
+#[test]
+fn a_peer_that_tells_its_progress_by_bitfields_is_no_flooder() {
+    // As aria2 does, here with one for each piece, and all at once.
+    let mut flooded = Flooded::seed();
+    let mut field = Bitfield::empty(PIECES);
+    let mut progress = |number: u32| {
+        field.insert(PieceIndex::new(number % PIECES));
+        Message::Bitfield(Bytes::copy_from_slice(field.as_bytes()))
+    };
+    let run = (0..PIECES - 1).map(&mut progress).collect();
+    flooded.torrent.handle_messages(flooded.now, flooded.peer, run);
+    flooded.drain(true);
+    assert_eq!(flooded.closed, None);
 }
 
 #[test]
