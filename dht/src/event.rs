@@ -197,7 +197,7 @@ pub enum Hop {
     },
     /// It is silent for longer than 85 of 100 answers take, or for 250 ms: another is asked in its stead.
     Stalled,
-    /// It is silent for this long that few answers are still to come: nobody waits for it any more.
+    /// It is silent for so long that few answers are still to come: nobody waits for it any more.
     GivenUp,
     /// It does not answer, or cannot be reached.
     Failed,

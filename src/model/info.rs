@@ -410,7 +410,7 @@ fn read_files(
     if files.is_empty() { Err(ParseMetainfoError::NoFiles) } else { Ok(files) }
 }
 
-/// An item of `files`, its path as it exists.
+/// An item of `files`, its path as it is written there.
 struct ReadFile<'a> {
     path: Vec<&'a [u8]>,
     len: u64,

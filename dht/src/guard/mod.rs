@@ -41,21 +41,21 @@ impl Default for GuardConfig {
 }
 
 impl GuardConfig {
-    /// With so many [queries per second and prefix](Self::prefix_packets_per_s).
+    /// With this many [queries per second and prefix](Self::prefix_packets_per_s).
     #[must_use]
     pub fn prefix_packets_per_s(mut self, packets: u32) -> Self {
         self.prefix_packets_per_s = packets;
         self
     }
 
-    /// With so many [bytes of replies per second and prefix](Self::prefix_bytes_per_s).
+    /// With this many [bytes of replies per second and prefix](Self::prefix_bytes_per_s).
     #[must_use]
     pub fn prefix_bytes_per_s(mut self, bytes: u32) -> Self {
         self.prefix_bytes_per_s = bytes;
         self
     }
 
-    /// With so many [bytes of replies per second](Self::total_bytes_per_s) to everyone together.
+    /// With this many [bytes of replies per second](Self::total_bytes_per_s) to everyone together.
     #[must_use]
     pub fn total_bytes_per_s(mut self, bytes: u32) -> Self {
         self.total_bytes_per_s = bytes;

@@ -47,7 +47,7 @@ pub(crate) struct Lookup {
     reach: Option<Distance>,
     /// How many queries may be under way, in percent of the usual number.
     width: usize,
-    /// Whether it looks wider where a shares gathers around the target.
+    /// Whether it looks wider where a crowd gathers around the target.
     may_widen: bool,
     crowd: Option<CrowdSearch>,
     asked: usize,
@@ -89,7 +89,7 @@ impl Lookup {
         }
     }
 
-    /// Has it look wider where a shares gathers around the target. That takes several times as many queries, and is of use
+    /// Has it look wider where a crowd gathers around the target. That takes several times as many queries, and is of use
     /// to those who want what honest nodes hold, or have them hold something.
     pub(crate) fn widen_in_crowds(mut self) -> Self {
         self.may_widen = true;
@@ -205,7 +205,7 @@ impl Lookup {
         }
     }
 
-    /// Whether a shares gathers around the target, for which it looks wider.
+    /// Whether a crowd gathers around the target, for which it looks wider.
     pub(crate) fn is_crowded(&self) -> bool {
         self.crowd.is_some()
     }
@@ -215,7 +215,7 @@ impl Lookup {
         self.change(addr, State::stalled);
     }
 
-    /// A node is silent for this long that few answers are still to come.
+    /// A node is silent for so long that few answers are still to come.
     pub(crate) fn handle_given_up(&mut self, addr: SocketAddr) {
         self.change(addr, State::given_up);
     }
@@ -275,8 +275,8 @@ impl Lookup {
     }
 
     /// The nodes that are to hold what the target names, nearest first: the closest, others as near as those, and where
-    /// that is a shares, everyone within the distance at which the eighth is to be expected, and for a larger shares
-    /// those around it, a limited number of each level: so a shares does not keep it from the others that the lookup
+    /// that is a crowd, everyone within the distance at which the eighth is to be expected, and for a larger crowd
+    /// those around it, a limited number of each level: so a crowd does not keep it from the others that the lookup
     /// found.
     pub(crate) fn holders(&self) -> impl Iterator<Item = (Contact, Option<&[u8]>)> {
         let last = self.closest().last().map(|(contact, _)| self.target.distance(&contact.id));
@@ -341,7 +341,7 @@ impl Lookup {
     fn pick(&self, may_ask: impl Fn(SocketAddr) -> bool) -> Option<usize> {
         let shares = Shares::of(&self.candidates);
         let (mut weight, mut flying, mut doubtful, mut tally) = (0, 0, None, Tally::default());
-        // All around a shares is to be asked, and nothing there is nearer than another.
+        // All around a crowd is to be asked, and nothing there is nearer than another.
         let nearer_flying_max = if self.crowd.is_some() { FLYING_MAX } else { NEARER_FLYING_MAX };
         for (index, candidate) in self.candidates.iter().enumerate() {
             let is_enough = weight >= ANSWERS_WANTED * ANSWER_WEIGHT && !self.is_within_reach(candidate);

@@ -34,9 +34,9 @@ pub struct NodeConfig {
     pub mode: NodeMode,
     /// Budgets for answering.
     pub guard: GuardConfig,
-    /// Memory for peers that others announce, in bytes a socket.
+    /// Memory for peers that others announce, in bytes per socket.
     pub peer_store_bytes: usize,
-    /// Memory for items that others put (BEP 44), in bytes a socket.
+    /// Memory for items that others put (BEP 44), in bytes per socket.
     pub item_store_bytes: usize,
     /// How many new addresses may be sent queries, for the sake of home routers; `None` for no limit. Local networks have
     /// none.
@@ -70,14 +70,14 @@ impl NodeConfig {
         self
     }
 
-    /// With this many bytes a socket for [peers](Self::peer_store_bytes).
+    /// With this many bytes per socket for [peers](Self::peer_store_bytes).
     #[must_use]
     pub fn peer_store_bytes(mut self, bytes: usize) -> Self {
         self.peer_store_bytes = bytes;
         self
     }
 
-    /// With this many bytes a socket for [items](Self::item_store_bytes).
+    /// With this many bytes per socket for [items](Self::item_store_bytes).
     #[must_use]
     pub fn item_store_bytes(mut self, bytes: usize) -> Self {
         self.item_store_bytes = bytes;

@@ -271,7 +271,7 @@ fn an_ipv4_address_in_ipv6_clothes_is_the_ipv4_address() {
 #[test]
 fn a_flood_of_one_network_does_not_push_out_what_the_others_announced() {
     let mut world = world();
-    // SmallSwarms swarms and a larger one fill the store from many networks.
+    // Small swarms and a larger one fill the store from many networks.
     let network = |number: u32| SocketAddr::new(Ipv4Addr::from_bits(0x1000_0000 + number * 256).into(), 6881);
     let mut honest = 0;
     while world.store.used_bytes() < BUDGET_BYTES - RECORD_BYTES {
