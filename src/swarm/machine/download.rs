@@ -351,34 +351,18 @@ impl Swarm {
 #[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
 mod tests {
     use super::*;
-    use crate::model::{Bitfield, Geometry, InfoHash, PeerId};
-    use crate::swarm::machine::SwarmConfig;
-    use crate::wire::Features;
-    use crate::wire::PeerHello;
+    use crate::model::Bitfield;
+    use crate::swarm::machine::opened::{connect, opened};
 
     const PIECE_LEN: u32 = 4 * BLOCK_LEN;
 
     /// A torrent with these of its two pieces, and a peer that has both and does not choke.
     fn torrent(have: &[u32]) -> (Swarm, PeerKey, Instant) {
         let now = Instant::now();
-        let config = SwarmConfig {
-            info_raw: Some(Bytes::new()),
-            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([2; 20]))
-        };
-        let mut torrent = Swarm::new(config, [3; 32], now);
-        let geometry = Geometry::new(2 * u64::from(PIECE_LEN), u64::from(PIECE_LEN)).unwrap();
         let mut verified = Bitfield::empty(2);
         have.iter().for_each(|piece| assert!(verified.insert(PieceIndex::new(*piece))));
-        torrent.handle_opened(now, geometry, verified, None);
-        let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
-        torrent.handle_connected(
-            now,
-            peer,
-            PeerHello {
-                peer_id: PeerId::new([4; 20]),
-                features: Features { fast: true, extension: false, dht: false },
-            },
-        );
+        let mut torrent = opened(now, 2 * u64::from(PIECE_LEN), u64::from(PIECE_LEN), verified);
+        let peer = connect(&mut torrent, now, ([10, 0, 0, 1], 6881).into(), false).unwrap();
         let field = Message::Bitfield(Bytes::copy_from_slice(Bitfield::full(2).as_bytes()));
         torrent.handle_messages(now, peer, vec![field, Message::Unchoke]);
         torrent.check_invariants();

@@ -10,6 +10,9 @@ mod room;
 mod timers;
 mod upload;
 
+#[cfg(test)]
+mod opened;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

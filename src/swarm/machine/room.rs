@@ -85,42 +85,21 @@ fn rank(now: Instant, peer: &Peer) -> Option<u8> {
 mod tests {
     use std::net::SocketAddr;
 
-    use bytes::Bytes;
-
     use super::*;
-    use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash, PeerId};
+    use crate::model::{BLOCK_LEN, Bitfield};
     use crate::swarm::event::{Output, PeerSource};
-    use crate::swarm::machine::SwarmConfig;
-    use crate::wire::{Features, Message, PeerHello};
+    use crate::swarm::machine::opened::{self, opened};
+    use crate::wire::Message;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A torrent without any of its pieces.
     fn torrent(now: Instant) -> Swarm {
-        let config = SwarmConfig {
-            info_raw: Some(Bytes::new()),
-            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([2; 20]))
-        };
-        let mut torrent = Swarm::new(config, [3; 32], now);
-        torrent.handle_opened(
-            now,
-            Geometry::new(u64::from(4 * BLOCK_LEN), BLOCK_LEN.into()).unwrap(),
-            Bitfield::empty(4),
-            None,
-        );
-        torrent
+        opened(now, u64::from(4 * BLOCK_LEN), BLOCK_LEN.into(), Bitfield::empty(4))
     }
 
     fn connect(torrent: &mut Swarm, now: Instant, addr: SocketAddr) -> Option<PeerKey> {
-        let peer = torrent.handle_incoming(now, addr)?;
-        let mut peer_id = [4; 20];
-        peer_id[..8].copy_from_slice(&peer.get().to_be_bytes());
-        torrent.handle_connected(
-            now,
-            peer,
-            PeerHello { peer_id: PeerId::new(peer_id), features: Features { fast: true, extension: true, dht: false } },
-        );
-        Some(peer)
+        opened::connect(torrent, now, addr, true)
     }
 
     fn addr(number: u16) -> SocketAddr {

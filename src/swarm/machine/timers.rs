@@ -105,34 +105,17 @@ impl Swarm {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
 mod tests {
-    use crate::swarm::asks::STALL;
-    use crate::wire::Features;
-    use crate::wire::PeerHello;
-    use bytes::Bytes;
-
     use super::*;
-    use crate::model::{BLOCK_LEN, Bitfield, Geometry, InfoHash, PeerId};
+    use crate::model::{BLOCK_LEN, Bitfield};
+    use crate::swarm::asks::STALL;
     use crate::swarm::event::Output;
-    use crate::swarm::machine::SwarmConfig;
+    use crate::swarm::machine::opened::{connect, opened};
 
     /// A torrent of one piece that asked a peer for its blocks.
     fn asking(now: Instant) -> Swarm {
-        let config = SwarmConfig {
-            info_raw: Some(Bytes::new()),
-            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([2; 20]))
-        };
-        let mut torrent = Swarm::new(config, [3; 32], now);
         let len = u64::from(4 * BLOCK_LEN);
-        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::empty(1), None);
-        let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
-        torrent.handle_connected(
-            now,
-            peer,
-            PeerHello {
-                peer_id: PeerId::new([4; 20]),
-                features: Features { fast: true, extension: false, dht: false },
-            },
-        );
+        let mut torrent = opened(now, len, len, Bitfield::empty(1));
+        let peer = connect(&mut torrent, now, ([10, 0, 0, 1], 6881).into(), false).unwrap();
         torrent.handle_messages(now, peer, vec![Message::HaveAll, Message::Unchoke]);
         torrent
     }

@@ -266,29 +266,14 @@ impl Swarm {
 #[allow(clippy::disallowed_methods, reason = "tests begin at some instant")]
 mod tests {
     use super::*;
-    use crate::model::{Bitfield, Geometry, InfoHash, PeerId};
-    use crate::swarm::machine::SwarmConfig;
-    use crate::wire::Features;
-    use crate::wire::PeerHello;
+    use crate::model::Bitfield;
+    use crate::swarm::machine::opened::{connect, opened};
 
     /// A seed of one piece of this many blocks, and a peer that is connected to it.
     fn seed_and_peer(now: Instant, blocks: u32) -> (Swarm, PeerKey) {
-        let config = SwarmConfig {
-            info_raw: Some(Bytes::new()),
-            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([2; 20]))
-        };
-        let mut torrent = Swarm::new(config, [3; 32], now);
         let len = u64::from(blocks * BLOCK_LEN);
-        torrent.handle_opened(now, Geometry::new(len, len).unwrap(), Bitfield::full(1), None);
-        let peer = torrent.handle_incoming(now, ([10, 0, 0, 1], 6881).into()).unwrap();
-        torrent.handle_connected(
-            now,
-            peer,
-            PeerHello {
-                peer_id: PeerId::new([4; 20]),
-                features: Features { fast: true, extension: false, dht: false },
-            },
-        );
+        let mut torrent = opened(now, len, len, Bitfield::full(1));
+        let peer = connect(&mut torrent, now, ([10, 0, 0, 1], 6881).into(), false).unwrap();
         (torrent, peer)
     }
 
@@ -333,23 +318,10 @@ mod tests {
     /// after how many seconds one that comes later is unchoked.
     fn waits_for_a_slot(sent: u32) -> u64 {
         let start = Instant::now();
-        let config = SwarmConfig {
-            info_raw: Some(Bytes::new()),
-            ..SwarmConfig::new(InfoHash::new([1; 20]), PeerId::new([99; 20]))
-        };
-        let mut torrent = Swarm::new(config, [3; 32], start);
         let len = u64::from(64 * BLOCK_LEN);
-        torrent.handle_opened(start, Geometry::new(len, len).unwrap(), Bitfield::full(1), None);
+        let mut torrent = opened(start, len, len, Bitfield::full(1));
         let connect = |torrent: &mut Swarm, last: u8, blocks: u32| {
-            let peer = torrent.handle_incoming(start, ([9, 9, 9, last], 6881).into()).unwrap();
-            torrent.handle_connected(
-                start,
-                peer,
-                PeerHello {
-                    peer_id: PeerId::new([last; 20]),
-                    features: Features { fast: true, extension: false, dht: false },
-                },
-            );
+            let peer = connect(torrent, start, ([9, 9, 9, last], 6881).into(), false).unwrap();
             let requests = (0..blocks).map(|number| Block {
                 piece: PieceIndex::new(0),
                 begin: number * BLOCK_LEN,
