@@ -17,12 +17,23 @@ pub(crate) struct Shares {
     changed: Rc<Notify>,
 }
 
-/// A torrent's end.
+/// A torrent's end. What it was granted is given back when this is dropped, however its task ends.
 #[derive(Debug)]
 pub(crate) struct Share {
     asks: watch::Sender<Ask>,
     grants: watch::Receiver<Grant>,
-    changed: Rc<Notify>,
+    /// Dropped last: the session finds the asks closed.
+    changed: Bell,
+}
+
+/// Wakes the session, also when it is dropped.
+#[derive(Debug)]
+struct Bell(Rc<Notify>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 impl Shares {
@@ -37,17 +48,10 @@ impl Shares {
         let (granted, grants) = watch::channel(grant);
         self.torrents.insert(torrent, (asked, granted));
         self.settle();
-        (Share { asks, grants, changed: self.changed.clone() }, grant)
+        (Share { asks, grants, changed: Bell(self.changed.clone()) }, grant)
     }
 
-    /// A torrent is gone with all that it used.
-    pub(crate) fn remove(&mut self, torrent: StoreId) {
-        self.torrents.remove(&torrent);
-        self.budget.remove(torrent);
-        self.settle();
-    }
-
-    /// Waits until a torrent asks for something else; [`Shares::settle`] is then due.
+    /// Waits until a torrent asks for something else, or is gone; [`Shares::settle`] is then due.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> + use<> {
         let changed = self.changed.clone();
         async move { changed.notified().await }
@@ -55,12 +59,17 @@ impl Shares {
 
     /// Takes what is asked to the budget, and what it grants to the torrents.
     pub(crate) fn settle(&mut self) {
-        for (torrent, (asks, _)) in &mut self.torrents {
-            // A torrent that is gone asks for nothing; it is taken out when its task has ended.
-            if asks.has_changed().unwrap_or(false) {
-                self.budget.handle_ask(*torrent, *asks.borrow_and_update());
+        let budget = &mut self.budget;
+        self.torrents.retain(|torrent, (asks, _)| {
+            let is_here = asks.has_changed();
+            match is_here {
+                Ok(true) => budget.handle_ask(*torrent, *asks.borrow_and_update()),
+                Ok(false) => {}
+                // It is gone with all that it used.
+                Err(_) => budget.remove(*torrent),
             }
-        }
+            is_here.is_ok()
+        });
         while let Some((torrent, grant)) = self.budget.poll_grant() {
             if let Some((_, grants)) = self.torrents.get(&torrent) {
                 grants.send_replace(grant);
@@ -73,7 +82,7 @@ impl Share {
     /// What the torrent could use.
     pub(super) fn ask(&self, ask: Ask) {
         self.asks.send_replace(ask);
-        self.changed.notify_one();
+        self.changed.0.notify_one();
     }
 
     /// The next grant. Waits forever once the session is gone.
@@ -82,5 +91,34 @@ impl Share {
             Ok(()) => *self.grants.borrow_and_update(),
             Err(_) => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::Amounts;
+
+    fn searches(searches: u64) -> Amounts {
+        Amounts { searches, ..Amounts::default() }
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_is_granted_and_given_back_when_a_torrent_is_gone() {
+        let mut shares = Shares::new(Budget::new(searches(1), Amounts::default()));
+        let ((one, _), (mut other, _)) = (shares.add(1), shares.add(2));
+        let ask = Ask { wanted: searches(1), ..Ask::default() };
+        one.ask(ask);
+        shares.changed().await;
+        shares.settle();
+        assert_eq!(one.grants.borrow().amounts, searches(1));
+        other.ask(ask);
+        shares.changed().await;
+        shares.settle();
+        assert!(!other.grants.has_changed().unwrap(), "there is but one");
+        drop(one);
+        shares.changed().await;
+        shares.settle();
+        assert_eq!(other.next().await.amounts, searches(1));
     }
 }

@@ -20,11 +20,10 @@ use super::names::Names;
 use super::outbox::Outbox;
 use super::peer_task::{self, arm};
 use super::share::Share;
-use crate::disk::StoreId;
 use crate::model::InfoHash;
 use crate::storage::StateLock;
 use crate::swarm::{CloseCause, PeerKey};
-use crate::torrent::{Output, Phase, Progress, Torrent, TorrentConfig, TorrentEvent, TorrentState};
+use crate::torrent::{Output, Phase, Progress, Role, Torrent, TorrentConfig, TorrentEvent, TorrentState};
 
 /// Mails handled before the outputs are carried out.
 const MAILS_PER_TURN: usize = 64;
@@ -67,7 +66,6 @@ pub(crate) struct TorrentTask {
     discovery: Option<Discovery>,
     names: Names,
     share: Share,
-    store: StoreId,
     serving: Rc<Notify>,
     lock: Option<StateLock>,
     state: watch::Sender<TorrentState>,
@@ -91,7 +89,7 @@ impl TorrentTask {
         let phase = if torrent.info.is_some() { Phase::Checking } else { Phase::Metadata };
         let progress = Progress { name: torrent.name.clone(), ..Progress::new(phase) };
         let (state, state_reader) = watch::channel(TorrentState { progress, error: None });
-        let (info_hash, store) = (torrent.info_hash, torrent.store);
+        let info_hash = torrent.info_hash;
         let events_weak = events.downgrade();
         let parts = TorrentParts { info_hash, mailbox: mailbox.clone(), state: state_reader, events: events_weak };
         let task = Self {
@@ -106,7 +104,6 @@ impl TorrentTask {
             discovery: dht.map(|dht| Discovery::new(dht, info_hash)),
             names: Names::default(),
             share,
-            store,
             serving,
             lock,
             state,
@@ -116,8 +113,8 @@ impl TorrentTask {
         (task, parts)
     }
 
-    /// Runs until the session stops it; returns whose task it was.
-    pub(crate) async fn run(mut self) -> StoreId {
+    /// Runs until the session stops it.
+    pub(crate) async fn run(mut self) {
         self.torrent.start(Instant::now());
         let timer = sleep_until(Instant::now().into());
         tokio::pin!(timer);
@@ -140,9 +137,7 @@ impl TorrentTask {
                 Some(_) = self.peers.join_next() => {}
             }
         }
-        let store = self.store;
         self.leave().await;
-        store
     }
 
     /// Whoever is told that the torrent is gone may add it again.
@@ -204,7 +199,7 @@ impl TorrentTask {
         match control {
             Control::Pause => self.torrent.pause(now),
             Control::Resume => self.torrent.resume(now),
-            Control::AddPeers(peers) => self.torrent.handle_named(now, &peers),
+            Control::AddPeers(peers) => self.torrent.handle_resolved(now, Role::Peer, &peers),
             // Whoever asked may have lost patience.
             Control::Files(reply) => {
                 let view = FilesView { layout: self.files.layout().cloned(), have: self.torrent.have().cloned() };

@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(shares(11, &[2, 9, 9]), [2, 5, 4]);
         assert_eq!(shares(11, &[2, 9, 0]), [2, 9, 0]);
         assert_eq!(shares(0, &[2, 9]), [0, 0]);
-        assert_eq!(shares(5, &[]), []);
+        assert_eq!(shares(5, &[]), [0; 0]);
     }
 
     #[test]

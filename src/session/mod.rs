@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: printing, signals and exit codes (they are the program's), and trackers.
 
+mod budget;
 mod config;
 mod error;
 mod events;

@@ -14,41 +14,27 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::runtime;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinHandle, JoinSet, LocalSet, spawn_blocking, spawn_local};
+use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
+use super::budget::budget_of;
 use super::config::{AddOptions, Config};
 use super::error::{AddError, RemoveError, StartError};
 use super::events::{Readers, SessionEvent, relay};
 use super::source::TorrentSource;
 use super::state::{Kept, StateDir};
-use crate::disk::StoreId;
 use crate::engine::{
     Bound, Control, DiskPool, FilesConfig, Listener, RouteRequest, Shares, TorrentMail, TorrentParts, TorrentTask,
     TorrentTaskConfig, bind, channel_of_routes,
 };
-use crate::fleet::Budget;
 use crate::model::{InfoHash, PeerId};
 use crate::storage::{WorkerConfig, connections_max};
-use crate::swarm::Amounts;
 use crate::torrent::{TorrentConfig, link_config};
 
 /// Commands that may wait for the network thread.
 const COMMANDS_MAX: usize = 64;
 /// Events that a slow reader of the session may lag behind.
 const EVENTS_MAX: usize = 4096;
-/// What the torrents of a session share. One alone uses its own limits at most, which are less.
-const TOTAL: Amounts = Amounts {
-    credit_bytes: 64 * 1024 * 1024,
-    read_bytes: 32 * 1024 * 1024,
-    dials: 100,
-    // See [`Config::connections_max`].
-    connections: 0,
-    searches: 16,
-};
-/// What each torrent has in any case, so that it can move.
-const FLOOR: Amounts =
-    Amounts { credit_bytes: 64 * 1024, read_bytes: 64 * 1024, dials: 2, connections: 4, searches: 0 };
 /// How long the torrents may take to save and leave.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -163,7 +149,7 @@ async fn run(config: Config, reply: oneshot::Sender<Result<Started, StartError>>
                 Err(error) => tracing::error!(%error, "a torrent could not be added"),
             },
             () = task.shares.changed() => task.shares.settle(),
-            Some(ended) = task.torrent_tasks.join_next() => task.handle_ended(ended),
+            Some(_) = task.torrent_tasks.join_next() => {}
         }
     };
     // A torrent keeps the disk threads going, and what is dropped next waits for those.
@@ -181,7 +167,7 @@ struct SessionTask {
     /// Torrents whose state is being looked at, and what that came to.
     adding: BTreeSet<InfoHash>,
     preparing: JoinSet<Prepared>,
-    torrent_tasks: JoinSet<StoreId>,
+    torrent_tasks: JoinSet<()>,
     shares: Shares,
     /// Each tells the session's readers of one torrent, until that is gone.
     relays: BTreeMap<InfoHash, JoinHandle<()>>,
@@ -214,7 +200,7 @@ impl SessionTask {
         };
         let worker_config = WorkerConfig::new([chance.next_u64(), chance.next_u64()], config.disk_threads);
         let disk = DiskPool::start(config.disk_threads, &worker_config).map_err(StartError::System)?;
-        let shares = Shares::new(Budget::new(total_of(&config), FLOOR));
+        let shares = Shares::new(budget_of(&config));
         let mut peer_id = [0; 12];
         chance.fill_bytes(&mut peer_id);
         Ok(Self {
@@ -326,14 +312,6 @@ impl SessionTask {
         TorrentTaskConfig { torrent, files, lock, dht, share, serving, seed }
     }
 
-    /// The task of a torrent ended, with all that it used.
-    fn handle_ended(&mut self, ended: Result<StoreId, JoinError>) {
-        match ended {
-            Ok(store) => self.shares.remove(store),
-            Err(error) => tracing::error!(%error, "a torrent ended"),
-        }
-    }
-
     /// A torrent that was added again since is another.
     fn remove(&mut self, parts: &TorrentParts, done: oneshot::Sender<Result<(), RemoveError>>) {
         let info_hash = parts.info_hash;
@@ -415,12 +393,6 @@ async fn open_state(folder: Option<PathBuf>, has_dht: bool) -> Result<(Option<St
         (state, table)
     });
     open.await.map_err(|error| StartError::System(error.into()))
-}
-
-/// What there is to share.
-fn total_of(config: &Config) -> Amounts {
-    let connections = config.connections_max.min(connections_max() / 4 * 3).max(1);
-    Amounts { connections: connections as u64, ..TOTAL }
 }
 
 /// Binds what was asked for; without a wish, every IPv4 address and, where there is one, every IPv6 address.

@@ -75,12 +75,7 @@ impl Torrent {
 
 /// Where peers come from.
 impl Torrent {
-    /// The user named peers.
-    pub fn handle_named(&mut self, now: Instant, addrs: &[SocketAddr]) {
-        self.handle_resolved(now, Role::Peer, addrs);
-    }
-
-    /// Addresses that the source gave were found.
+    /// Addresses that the user or the source gives are known.
     pub fn handle_resolved(&mut self, now: Instant, role: Role, addrs: &[SocketAddr]) {
         self.begin(now);
         match role {
