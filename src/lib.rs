@@ -45,14 +45,14 @@
 //!
 //! `session` with all that it re-exports, [`model`] and [`dht`] are the API: they break only where the version says so, as
 //! Cargo reads it (0.1 to 0.2, 1 to 2). What will grow is `#[non_exhaustive]`, and made with methods. [`wire`], [`disk`],
-//! [`swarm`], [`torrent`] and [`storage`] are the parts that a session is made of. They can be used alone, without tokio, and
-//! may change with any version.
+//! [`swarm`], [`fleet`], [`torrent`] and [`storage`] are the parts that a session is made of. They can be used alone, without
+//! tokio, and may change with any version.
 //!
 //! # The parts
 //!
 //! A file imports lower floors only: [`model`] (values), [`wire`] (bytes and messages of one connection), [`disk`] (what a
-//! torrent and its disk say to each other), [`swarm`] (the decisions among the peers of a torrent), [`torrent`] (the life of
-//! one torrent) and [`storage`] (files and hashes).
+//! torrent and its disk say to each other), [`swarm`] (the decisions among the peers of a torrent), [`fleet`] (what the
+//! torrents of a session share), [`torrent`] (the life of one torrent) and [`storage`] (files and hashes).
 
 pub mod disk;
 #[cfg(feature = "session")]
